@@ -1,0 +1,45 @@
+"""
+Differentiable scientific programs with their values, gradients and work counts.
+
+`build(task, method, config, data)` makes a problem; `value`, `gradient`, `outputs`, `work` and `engine` ask it. Nothing
+here times, prints or draws random numbers. Arrays are column-major: a C-ordered array of shape (B, d) from elsewhere is a
+`d × B` matrix here, without a copy.
+"""
+module DiffProgTasks
+
+using LinearAlgebra: BLAS
+
+include("interface.jl")
+include("flow.jl")
+include("mmd.jl")
+include("qcbm.jl")
+
+const TASKS = (flow = flow_problem, qcbm = qcbm_problem)
+
+"""
+    build(task, method, config, data) -> Problem
+
+The problem `task` with gradients by `method`.
+
+`config` holds the scalars and names of the case and `data` its arrays, both as named tuples; extra entries are ignored.
+The element type of the data is the precision. Throws `ArgumentError`, with the valid names, for a name that is unknown.
+"""
+build(task::AbstractString, method::AbstractString, config::NamedTuple, data::NamedTuple) =
+    choose("task", task, TASKS)(method, config, data)
+
+"""
+    versions() -> NamedTuple
+
+The versions of the packages that compute.
+"""
+versions() = (
+    DiffProgTasks = string(pkgversion(@__MODULE__)),
+    DifferentiationInterface = string(pkgversion(parentmodule(value_and_gradient))),
+    Yao = string(pkgversion(Yao)),
+    Zygote = string(pkgversion(Zygote)),
+    blas = join((basename(library.libname) for library in BLAS.get_config().loaded_libs), ", "),
+)
+
+include("precompile.jl")
+
+end

@@ -1,0 +1,71 @@
+"""What users and CI run. Each session makes its own environment; none of them needs Julia to be there, but `julia`."""
+
+from __future__ import annotations
+
+import nox
+
+nox.options.default_venv_backend = "venv"
+nox.options.sessions = ["lint", "tests"]
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+nox.options.reuse_existing_virtualenvs = True
+
+
+def install(session: nox.Session, *groups: str, extra: str = "all") -> None:
+    """The suite with the tested versions of everything."""
+    session.install("-c", "constraints.txt", "-e", f".[{extra}]", *nox.project.dependency_groups(PROJECT, *groups))
+
+
+def setup_julia(session: nox.Session, *, required: bool = False) -> None:
+    """Julia as a step of its own. Where there is none to be had, the rest goes on without it and says so."""
+    session.run("diffprog", "setup-julia", success_codes=[0] if required else [0, 2])
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, types, and the workflow file. Needs none of the frameworks."""
+    session.install("-c", "constraints.txt", "-e", ".", "nox", *nox.project.dependency_groups(PROJECT, "lint", "test"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", ".github/workflows/ci.yml")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests; those that need Julia are skipped, with the reason, where there is none."""
+    install(session, "test")
+    setup_julia(session)
+    session.run("pytest", "--ignore=tests/benchmarks", *session.posargs)
+
+
+@nox.session
+def cross(session: nox.Session) -> None:
+    """Only the tests that compare backends with each other."""
+    install(session, "test")
+    setup_julia(session)
+    session.run("pytest", "-m", "cross", *session.posargs)
+
+
+@nox.session
+def julia(session: nox.Session) -> None:
+    """Julia's own tests and the Julia backend; fails if Julia is absent."""
+    install(session, "test")
+    setup_julia(session, required=True)
+    session.run("pytest", "-m", "julia", "--require-julia", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """pytest-benchmark on the workers' own clock; its JSON goes to reports/bench/benchmark.json."""
+    install(session, "test")
+    setup_julia(session)
+    session.run("pytest", "tests/benchmarks", *session.posargs)
+
+
+@nox.session
+def report(session: nox.Session) -> None:
+    """The main job: every task on every backend that can be had, and a report of it."""
+    install(session)
+    setup_julia(session)
+    session.run("diffprog", "run", *(session.posargs or ["--size", "tiny,small"]))

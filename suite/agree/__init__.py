@@ -1,0 +1,1 @@
+"""Do two gradients agree? Errors, tolerances, finite differences and verdicts."""

@@ -1,0 +1,123 @@
+"""Is a cell's answer right? Says ok or disagrees, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from suite.agree import errors
+from suite.measure.protocol import Result
+from suite.records import Agreement
+from suite.spec import Array, Arrays, Cell, Task
+
+FLOAT32_EPS = float(np.finfo(np.float32).eps)
+FLOAT32_FACTOR = 10
+"""A float32 gradient may be this many times as far from the float64 reference as the reference's own float32 one."""
+FLOAT32_FLOOR = 64 * FLOAT32_EPS
+"""And need not be nearer than this: the reference may be lucky."""
+FLOAT32_REFERENCE = 1e4 * FLOAT32_EPS
+"""The reference's own float32 gradient is held to this."""
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """What the cells of one case are judged by.
+
+    Attributes:
+        key: the reference cell's key.
+        value: its float64 value.
+        gradient: its float64 gradient, shape (P,).
+        float32_error: relative L2 error of the reference's own float32 gradient, None until it is known.
+        exact: value and gradient in closed form, where there is one.
+    """
+
+    key: str
+    value: float
+    gradient: Array
+    float32_error: float | None = None
+    exact: tuple[float, Array] | None = None
+
+
+def tolerance(task: Task, cell: Cell, yardstick: Yardstick) -> float:
+    """The largest relative L2 error that ``cell`` may have."""
+    if cell.precision == "float64":
+        return task.tolerance
+    if yardstick.float32_error is None:
+        return FLOAT32_REFERENCE
+    return max(FLOAT32_FACTOR * yardstick.float32_error, FLOAT32_FLOOR)
+
+
+def damage(task: Task, cell: Cell, config: Any, arrays: Arrays) -> str:
+    """Why the arrays cannot be an answer at all, or an empty string: dtype, shape, NaN, Inf."""
+    if not np.isfinite(arrays["value"]):
+        return f"the value is {float(arrays['value'])}"
+    if cell.operator == "value":
+        return ""
+    gradient, layout = arrays["gradient"], task.layout(config)
+    if gradient.shape != (layout.size,):
+        return f"the gradient has shape {gradient.shape}, not ({layout.size},)"
+    if gradient.dtype != cell.precision:
+        return f"the gradient is {gradient.dtype}, not {cell.precision}"
+    wrong = np.flatnonzero(~np.isfinite(gradient))
+    if wrong.size:
+        first = layout.name_of(int(wrong[0]))
+        return f"{wrong.size} of {layout.size} gradient components are not finite, the first is {first}"
+    return ""
+
+
+def judge(
+    task: Task, cell: Cell, config: Any, arrays: Arrays, result: Result, yardstick: Yardstick | None
+) -> tuple[str, str, Agreement | None]:
+    """The outcome (``ok`` or ``disagrees``), its reason, and the figures behind it.
+
+    ``yardstick`` is None for a cell that becomes the reference itself; then only damage, work invariants, closed form
+    and finite differences are judged.
+    """
+    reason = damage(task, cell, config, arrays)
+    if reason:
+        return "disagrees", reason, None
+    value = float(arrays["value"])
+    gradient = arrays.get("gradient")
+    itself = Yardstick("itself", value, gradient) if yardstick is None and gradient is not None else yardstick
+    if itself is None:
+        return "ok", "", None
+    allowed = tolerance(task, cell, itself)
+    value_error = errors.of_value(value, itself.value)
+    found = errors.compare(gradient, itself.gradient, task.layout(config)) if gradient is not None else None
+    from_exact = None
+    if itself.exact is not None and gradient is not None:
+        from_exact = errors.compare(gradient, itself.exact[1]).relative_l2
+    agreement = Agreement(
+        reference="itself" if itself.key == cell.key else itself.key,
+        value=value_error,
+        gradient=found,
+        tolerance=allowed,
+        closed_form=from_exact,
+        finite_differences=result.finite_differences,
+        finite_differences_tolerance=result.finite_differences_tolerance,
+    )
+    return _verdict(task.work(config), result, agreement)
+
+
+def _verdict(work: dict[str, int], result: Result, agreement: Agreement) -> tuple[str, str, Agreement]:
+    allowed, found, exact = agreement.tolerance, agreement.gradient, agreement.closed_form
+    reasons = [
+        f"work invariant {name} is {result.invariants.get(name)} where the task demands {demanded}"
+        for name, demanded in work.items()
+        if result.invariants.get(name) != demanded
+    ]
+    if agreement.value is not None and agreement.value > allowed:
+        reasons.append(f"the value is off by {agreement.value:.2e} (at most {allowed:.1e})")
+    if found is not None and found.relative_l2 is not None and found.relative_l2 > allowed:
+        reasons.append(
+            f"the gradient is off by {found.relative_l2:.2e} in relative L2 (at most {allowed:.1e}), "
+            f"worst at {found.worst_name}"
+        )
+    if exact is not None and exact > allowed:
+        reasons.append(f"the gradient is {exact:.2e} from the closed form (at most {allowed:.1e})")
+    difference, bound = agreement.finite_differences, agreement.finite_differences_tolerance
+    if difference is not None and bound is not None and difference > bound:
+        reasons.append(f"finite differences are off by {difference:.2e} (at most {bound:.1e})")
+    return ("disagrees" if reasons else "ok"), "; ".join(reasons), agreement

@@ -1,0 +1,90 @@
+"""JAX, under jit. Double precision is switched on by the worker's environment, before JAX is imported."""
+
+from __future__ import annotations
+
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from suite import tasks
+from suite.backends.base import Prepared, Unavailable, Unsupported, in_precision
+from suite.spec import Arrays
+
+
+class JaxBackend:
+    name = "jax"
+
+    def open(self, precision: str, device: str, threads: int) -> None:
+        try:
+            import jax
+        except ImportError as error:
+            raise Unavailable(f"JAX cannot be imported ({error})", "python -m pip install jax") from error
+        try:
+            self.device = jax.devices("gpu" if device == "cuda" else "cpu")[0]
+        except RuntimeError as error:
+            raise Unavailable(f"JAX sees no {device} device ({str(error).splitlines()[0]})") from error
+        self.jax = jax
+        self.precision = precision
+        jax.config.update("jax_enable_x64", precision == "float64")
+        jax.config.update("jax_default_matmul_precision", "highest")
+
+    def prepare(self, task: str, config: Any, method: str, inputs: Arrays) -> Prepared:
+        jax = self.jax
+        try:
+            functions = tasks.functions(task, self.name, config, method)
+        except NotImplementedError as error:
+            raise Unsupported(str(error)) from error
+        host = in_precision(inputs, self.precision)
+        data = {name: jax.device_put(array, self.device) for name, array in host.items()}
+        theta = data.pop("params")
+        value, gradient = jax.jit(functions.value), jax.jit(functions.gradient)
+        jax.block_until_ready((theta, data))
+
+        def loop(function: Any) -> Any:
+            def run(calls: int) -> float:
+                start = perf_counter()
+                for _ in range(calls):
+                    jax.block_until_ready(function(theta, data))
+                return perf_counter() - start
+
+            return run
+
+        return Prepared(
+            value=partial(value, theta, data),
+            gradient=partial(gradient, theta, data),
+            synchronise=jax.block_until_ready,
+            fetch_value=float,
+            fetch=lambda result: (float(result[0]), np.asarray(result[1])),
+            value_at=lambda x: float(value(jax.device_put(x.astype(self.precision), self.device), data)),
+            outputs=lambda: {name: np.asarray(x) for name, x in jax.jit(functions.outputs)(theta, data).items()},
+            work=partial(functions.work, theta, data),
+            value_by_hand=loop(value),
+            gradient_by_hand=loop(gradient),
+            engine=functions.engine,
+        )
+
+    def versions(self) -> dict[str, str]:
+        import jaxlib
+
+        found = {"jax": self.jax.__version__, "jaxlib": jaxlib.__version__}
+        if self.device.platform == "gpu":
+            found["gpu"] = self.device.device_kind
+        return found
+
+    def switches(self) -> dict[str, str]:
+        return {
+            "x64": str(self.jax.config.jax_enable_x64),
+            "matmul_precision": str(self.jax.config.jax_default_matmul_precision),
+            "platform": self.device.platform,
+        }
+
+    def device_peak(self) -> int | None:
+        if self.device.platform != "gpu":
+            return None
+        stats = self.device.memory_stats() or {}
+        return stats.get("peak_bytes_in_use")
+
+
+BACKEND = JaxBackend

@@ -1,0 +1,96 @@
+"""PyTorch, eager. TF32 is off."""
+
+from __future__ import annotations
+
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+from suite import tasks
+from suite.backends.base import Prepared, Unavailable, Unsupported, in_precision
+from suite.spec import Arrays
+
+
+class TorchBackend:
+    name = "torch"
+
+    def open(self, precision: str, device: str, threads: int) -> None:
+        try:
+            import torch
+        except ImportError as error:
+            raise Unavailable(f"PyTorch cannot be imported ({error})", "python -m pip install torch") from error
+        if device == "cuda" and not torch.cuda.is_available():
+            raise Unavailable("PyTorch sees no CUDA device (torch.cuda.is_available() is False)")
+        self.torch = torch
+        self.device = torch.device(device)
+        self.precision = precision
+        torch.set_num_threads(threads)
+        if torch.get_num_interop_threads() != 1:  # can be set only once in a process
+            torch.set_num_interop_threads(1)
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+        torch.use_deterministic_algorithms(mode=True, warn_only=True)
+
+    def prepare(self, task: str, config: Any, method: str, inputs: Arrays) -> Prepared:
+        torch = self.torch
+        try:
+            functions = tasks.functions(task, self.name, config, method)
+        except NotImplementedError as error:
+            raise Unsupported(str(error)) from error
+        host = in_precision(inputs, self.precision)
+        data = {name: torch.from_numpy(array).to(self.device) for name, array in host.items()}
+        theta = data.pop("params")
+        on_gpu = self.device.type == "cuda"
+        if on_gpu:
+            torch.cuda.reset_peak_memory_stats()
+
+        def synchronise(result: Any) -> None:
+            if on_gpu:
+                torch.cuda.synchronize()
+
+        def loop(function: Any) -> Any:
+            def run(calls: int) -> float:
+                start = perf_counter()
+                for _ in range(calls):
+                    function(theta, data)
+                    if on_gpu:
+                        torch.cuda.synchronize()
+                return perf_counter() - start
+
+            return run
+
+        return Prepared(
+            value=partial(functions.value, theta, data),
+            gradient=partial(functions.gradient, theta, data),
+            synchronise=synchronise,
+            fetch_value=lambda result: float(result.item()),
+            fetch=lambda result: (float(result[0].item()), result[1].cpu().numpy()),
+            value_at=lambda x: float(functions.value(torch.as_tensor(x).to(theta), data).item()),
+            outputs=lambda: {name: x.cpu().numpy() for name, x in functions.outputs(theta, data).items()},
+            work=partial(functions.work, theta, data),
+            value_by_hand=loop(functions.value),
+            gradient_by_hand=loop(functions.gradient),
+            engine=functions.engine,
+        )
+
+    def versions(self) -> dict[str, str]:
+        found = {"torch": str(self.torch.__version__)}
+        if self.device.type == "cuda":
+            found |= {"cuda": str(self.torch.version.cuda), "gpu": self.torch.cuda.get_device_name()}
+        return found
+
+    def switches(self) -> dict[str, str]:
+        torch = self.torch
+        return {
+            "threads": str(torch.get_num_threads()),
+            "interop_threads": str(torch.get_num_interop_threads()),
+            "float32_matmul_precision": torch.get_float32_matmul_precision(),
+            "tf32": str(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32),
+        }
+
+    def device_peak(self) -> int | None:
+        return int(self.torch.cuda.max_memory_allocated()) if self.device.type == "cuda" else None
+
+
+BACKEND = TorchBackend

@@ -1,0 +1,285 @@
+"""The command ``diffprog``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+import suite
+from suite import config, tasks
+from suite.backends import find_julia, setup_julia
+from suite.errors import UsageError
+from suite.records import Record
+from suite.run import doctor as examination
+from suite.run import driver, plan
+from suite.spec import SIZES, Cell
+
+app = typer.Typer(
+    help="For the same physics, do PyTorch, JAX and Julia give the same gradient, and what does it cost?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="markdown",
+)
+out = Console(width=None if sys.stdout.isatty() else 160)
+err = Console(stderr=True)
+
+Names = Annotated[list[str] | None, typer.Option(metavar="NAME,…")]
+Folder = Annotated[Path, typer.Argument(help="The report folder of a run.")]
+Threads = Annotated[int, typer.Option(min=1, help="Threads of every backend; on Linux also the processors it may use.")]
+JuliaExe = Annotated[str | None, typer.Option(help="A Julia executable; goes with --julia-project.")]
+JuliaProject = Annotated[str | None, typer.Option(help="The Julia environment that holds the packages.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help=f"A settings file [default: {config.FILE}, if any].")]
+
+
+def names(asked: list[str] | None) -> tuple[str, ...] | None:
+    """Repeated options and comma lists, flattened; None if nothing was asked for."""
+    found = tuple(name.strip() for text in asked or () for name in text.split(",") if name.strip())
+    return tuple(dict.fromkeys(found)) or None
+
+
+@app.command("list")
+def list_() -> None:
+    """What can be run: tasks, variants, methods and sizes.
+
+    Example: `diffprog list`
+    """
+    for name in tasks.NAMES:
+        task = tasks.get(name)
+        table = Table(title=f"{name}: {task.title}", title_justify="left", title_style="bold")
+        for column in ("variant", "size", "parameters", "work", "memory of a gradient"):
+            table.add_column(column, justify="right" if column in ("parameters", "memory of a gradient") else "left")
+        for variant in task.variants:
+            for size in SIZES:
+                problem = task.configure(variant, size)
+                work = ", ".join(f"{k} {v:,}" for k, v in task.work(problem).items() if k != "parameters")
+                memory = f"{task.memory(problem, task.methods[0], 8) / 2**20:,.0f} MiB"
+                table.add_row(variant, size, f"{task.layout(problem).size:,}", work, memory)
+        out.print(table)
+        out.print(f"  methods: {', '.join(task.methods)}\n")
+
+
+@app.command()
+def run(
+    task: Names = None,
+    variant: Names = None,
+    size: Names = None,
+    backend: Names = None,
+    method: Names = None,
+    operator: Names = None,
+    precision: Names = None,
+    device: Names = None,
+    seed: Names = None,
+    folder: Annotated[Path | None, typer.Option("--out", help="The report folder [default: reports/<time>].")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Complete the run that --out holds.")] = False,
+    require: Annotated[list[str] | None, typer.Option(help="Backends that must be there: without one, exit 1.")] = None,
+    threads: Threads = 1,
+    samples: Annotated[int, typer.Option(min=9, help="Steady samples of value and of gradient, at least.")] = 9,
+    seconds: Annotated[float, typer.Option(min=0, help="About how long to sample a cell, s.")] = 1.0,
+    time_limit: Annotated[float, typer.Option(min=0.1, help="Longest that one cell may take, s.")] = 900.0,
+    memory_limit: Annotated[float | None, typer.Option(help="GiB a cell may need [default: what is free].")] = None,
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Write tables, figures and the page.")] = True,
+    julia_exe: JuliaExe = None,
+    julia_project: JuliaProject = None,
+    config_file: ConfigFile = None,
+) -> None:
+    """Compute, check and time cells; write a report folder.
+
+    Every option may be repeated or given as a comma list; what is left out means all there is, but for --size (tiny),
+    --operator (gradient), --precision (float64), --device (cpu) and --seed (0).
+
+    Exit codes: 0 all cells ok, unsupported or unavailable; 1 a cell disagrees, errs, crashes or times out, or a
+    required backend is unavailable; 2 the command itself was wrong; 130 stopped by Ctrl-C.
+
+    Examples:
+    `diffprog run --task qcbm --size small`
+
+    `diffprog run --backend torch,jax --precision float64,float32 --out reports/pair`
+
+    `diffprog run --out reports/pair --resume`
+
+    `diffprog run --require julia`
+    """
+    request = plan.Request(
+        tasks=names(task),
+        variants=names(variant),
+        sizes=names(size) or ("tiny",),
+        backends=names(backend),
+        methods=names(method),
+        operators=names(operator) or ("gradient",),
+        precisions=names(precision) or ("float64",),
+        devices=names(device) or ("cpu",),
+        seeds=_seeds(names(seed)),
+    )
+    required = names(require) or ()
+    plan.cells(plan.Request(backends=required or None))  # refuses an unknown name before anything starts
+    cells = plan.cells(request)
+    plan.check_memory(cells, None if memory_limit is None else int(memory_limit * 2**30))
+    folder = folder or Path("reports") / datetime.now().strftime("%Y-%m-%d-%H%M%S")
+    search = _find_julia(cells, julia_exe, julia_project, config_file)
+    settings = driver.Settings(threads=threads, samples=samples, seconds=seconds, time_limit=time_limit, julia=search)
+    records = _run(folder, settings, cells, resume=resume)
+    _show(folder, records, report=report)
+    missing = sorted({r.backend for r in records if r.backend in required and r.outcome == "unavailable"})
+    if missing:
+        err.print(f"diffprog: required, but unavailable: {', '.join(missing)}", style="bold red")
+    raise typer.Exit(driver.exit_code(records, required))
+
+
+def _seeds(asked: Sequence[str] | None) -> tuple[int, ...]:
+    try:
+        seeds = tuple(int(text) for text in asked or ("0",))
+    except ValueError:
+        raise UsageError(f"a seed is a whole number, not {', '.join(asked or ())!r}") from None
+    if min(seeds) < 0:
+        raise UsageError("a seed is not negative")
+    return seeds
+
+
+def _find_julia(
+    cells: Sequence[Cell], executable: str | None, project: str | None, config_file: Path | None
+) -> find_julia.Search:
+    """Settles which Julia to use, and precompiles for it, if any cell wants one."""
+    settings = config.read(config_file)
+    if not any(cell.backend == "julia" for cell in cells):
+        return find_julia.Search()
+    if executable is None and project is None:
+        executable, project = settings.julia_executable, settings.julia_project
+    search = find_julia.find(executable, project)
+    if search.julia is None:
+        mend = f"; to mend this: {search.mend}" if search.mend else ""
+        err.print(f"Julia is not available, so its cells will not run: {search.reason}{mend}", style="yellow")
+    elif not search.julia.precompiled:
+        err.print("Precompiling the Julia package, once …")
+        setup_julia.precompile(search.julia)
+    return search
+
+
+def _run(folder: Path, settings: driver.Settings, cells: Sequence[Cell], *, resume: bool) -> list[Record]:
+    progress = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=err,
+    )
+    bar = progress.add_task("planning", total=len(cells))
+
+    def listen(what: str, cell: Cell | None) -> None:
+        if what == "done":
+            progress.advance(bar)
+        elif cell is not None:
+            progress.update(
+                bar, description=f"{cell.case.task} {cell.case.size} · {cell.backend} {cell.method}: {what}"
+            )
+
+    running = driver.Run(folder, settings, listen)
+    running.start(resume=resume)
+    try:
+        with progress:
+            return running.run(cells)
+    except KeyboardInterrupt:
+        done = len(running.records)
+        err.print(f"\nStopped. {done} of {len(cells)} cells are kept in {folder}; go on with --out {folder} --resume")
+        raise typer.Exit(130) from None
+
+
+def _show(folder: Path, records: Sequence[Record], *, report: bool) -> None:
+    from suite.report import terminal
+
+    out.print(terminal.table(records))
+    if report:
+        from suite.report import build
+
+        out.print(f"Report: {build.write(folder)}")
+    else:
+        out.print(f"Records: {folder}")
+
+
+@app.command("report")
+def report_(folder: Folder) -> None:
+    """Write the tables, figures and pages of a run again from its records.
+
+    Example: `diffprog report reports/reference/some-machine`
+    """
+    from suite.records import Journal
+
+    _show(folder, Journal(folder).read(), report=True)
+
+
+@app.command()
+def doctor(
+    threads: Threads = 1,
+    julia_exe: JuliaExe = None,
+    julia_project: JuliaProject = None,
+    config_file: ConfigFile = None,
+) -> None:
+    """What is installed, what is missing, and the exact command that mends it. Opens every backend; changes nothing.
+
+    Example: `diffprog doctor`
+    """
+    from suite.measure import environment
+
+    out.print(f"[bold]diffprog {suite.__version__}[/bold] on {environment.cpu()}, {environment.cores()} processors")
+    settings = config.read(config_file)
+    executable, project = (
+        (julia_exe, julia_project)
+        if julia_exe or julia_project
+        else (
+            settings.julia_executable,
+            settings.julia_project,
+        )
+    )
+    search = find_julia.find(executable, project)
+    for attempt in search.attempts:
+        out.print(f"Julia: not taken: {attempt}", soft_wrap=True)
+    if search.julia is not None:
+        julia = search.julia
+        state = "precompiled" if julia.precompiled else "not yet precompiled (the next run does it)"
+        out.print(f"Julia: taken: {julia.version} {julia.route}: {julia.executable}", soft_wrap=True)
+        out.print(f"       environment {julia.project}, {state}", soft_wrap=True)
+    with err.status("Opening every backend …"):
+        findings = examination.examine(search, threads)
+    table = Table("backend", "device", "state", "detail", "to mend it")
+    for finding in findings:
+        state = "[green]ready[/green]" if not finding.reason else "[yellow]unavailable[/yellow]"
+        table.add_row(finding.backend, finding.device, state, finding.detail or finding.reason, finding.mend)
+    out.print(table)
+
+
+@app.command("setup-julia")
+def setup_julia_(
+    julia_exe: JuliaExe = None, julia_project: JuliaProject = None, config_file: ConfigFile = None
+) -> None:
+    """Find Julia, or download it and its packages with juliapkg, and precompile the tasks.
+
+    Example: `diffprog setup-julia`
+    """
+    settings = config.read(config_file)
+    executable, project = julia_exe or settings.julia_executable, julia_project or settings.julia_project
+    julia = setup_julia.ensure(executable, project).julia
+    assert julia is not None
+    out.print(f"Julia {julia.version} is ready ({julia.route}): {julia.executable}", soft_wrap=True)
+
+
+def main() -> None:
+    """The entry point: a UsageError becomes one sentence on standard error and exit code 2."""
+    command: Callable[[], object] = app
+    try:
+        command()
+    except UsageError as error:
+        err.print(f"diffprog: {error}", style="bold red", soft_wrap=True, markup=False, highlight=False)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What happens inside a worker: one process that computes and times the cells of one task on one backend."""

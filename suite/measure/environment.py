@@ -1,0 +1,77 @@
+"""What machine this is and where the code comes from; asked in the parent, stored with every record."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+import suite
+from suite.backends import find_julia
+
+ROOT = Path(__file__).parents[1]
+
+
+@cache
+def cpu() -> str:
+    """The processor's own name."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def cores() -> int:
+    """Logical processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return psutil.cpu_count() or 1
+
+
+@cache
+def commit() -> str:
+    """The suite's commit with ``+`` for uncommitted changes, or an empty string outside a clone."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(ROOT.parent), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != ROOT.parent.resolve():
+            return ""
+        changed = git("status", "--porcelain", "--", "suite", "julia")
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+@cache
+def source_hash(task: str) -> str:
+    """A hash of the sources that define a task on all backends: its folder and its Julia file."""
+    digest = hashlib.sha256()
+    files = sorted((ROOT / "tasks" / task).glob("*.py")) + sorted((find_julia.package_folder() / "src").rglob("*.jl"))
+    for path in files:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def describe() -> dict[str, object]:
+    """The machine, for ``environment.json``."""
+    return {
+        "suite": suite.__version__,
+        "commit": commit(),
+        "host": platform.node(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "cpu": cpu(),
+        "cores": cores(),
+        "memory_bytes": int(psutil.virtual_memory().total),
+    }

@@ -1,0 +1,106 @@
+"""The messages between the parent and a worker: one JSON object a line, the worker's stdin one way, its stdout back.
+
+The worker keeps its standard output for replies alone; whatever a framework prints goes to standard error. Arrays
+travel as .npz files that the messages name, never as JSON text. A worker answers each request by any number of
+``Phase`` lines and then exactly one of ``Ready``, ``Result``, ``Sampled`` or ``Failure``.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from suite.records import Memory, Seconds
+
+
+class Open(msgspec.Struct, frozen=True, tag="open"):
+    """The first request: import the backend."""
+
+    backend: str
+    precision: str
+    device: str
+    threads: int
+
+
+class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
+    """Build one cell from the host's inputs, without running it."""
+
+    task: str
+    variant: str
+    size: str
+    method: str
+    inputs: str
+
+
+class Measure(msgspec.Struct, frozen=True, tag="measure"):
+    """Run and time the prepared cell; write its value, gradient and outputs to ``arrays``."""
+
+    operator: str
+    samples: int
+    seconds: float
+    """About how long to sample for, once the least number of samples is there."""
+    arrays: str
+    directions: int = 0
+    """How many of the inputs' random directions to check by finite differences."""
+
+
+class Sample(msgspec.Struct, frozen=True, tag="sample"):
+    """Time one call of the prepared cell; for benchmark tools that do their own sampling."""
+
+    phase: str
+    """``value`` or ``gradient``."""
+
+
+class Quit(msgspec.Struct, frozen=True, tag="quit"):
+    """End the process."""
+
+
+Request = Open | Prepare | Measure | Sample | Quit
+
+
+class Phase(msgspec.Struct, frozen=True, tag="phase"):
+    """Progress: what the worker is doing now."""
+
+    name: str
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """``Open`` or ``Prepare`` is done."""
+
+    seconds: float
+    engine: str = ""
+    versions: dict[str, str] = {}
+    switches: dict[str, str] = {}
+
+
+class Result(msgspec.Struct, frozen=True, tag="result"):
+    """``Measure`` is done."""
+
+    value: float | None
+    """None if it is not finite; the .npz file has it as it is."""
+    invariants: dict[str, int]
+    seconds: Seconds
+    memory: Memory
+    finite_differences: float | None = None
+    finite_differences_tolerance: float | None = None
+
+
+class Sampled(msgspec.Struct, frozen=True, tag="sampled"):
+    """``Sample`` is done."""
+
+    seconds: float
+
+
+class Failure(msgspec.Struct, frozen=True, tag="failure"):
+    """The request could not be carried out. The worker lives on unless it says otherwise by dying."""
+
+    outcome: str
+    """``unavailable``, ``unsupported``, ``out_of_memory`` or ``error``."""
+    reason: str
+    mend: str = ""
+
+
+Reply = Phase | Ready | Result | Sampled | Failure
+
+encode = msgspec.json.Encoder().encode
+decode_request = msgspec.json.Decoder(Request).decode
+decode_reply = msgspec.json.Decoder(Reply).decode

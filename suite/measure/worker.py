@@ -1,0 +1,176 @@
+"""The worker: ``python -m suite.measure.worker``, started afresh for each task, backend, device and precision."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from time import perf_counter
+
+STARTED = perf_counter()
+
+from typing import BinaryIO  # noqa: E402
+
+import numpy as np  # noqa: E402
+
+from suite import backends, tasks  # noqa: E402
+from suite.backends.base import Backend, Prepared, Unavailable, Unsupported  # noqa: E402
+from suite.measure import clock, finite_differences, memory, protocol  # noqa: E402
+from suite.records import Memory, Seconds  # noqa: E402
+from suite.spec import Arrays  # noqa: E402
+
+
+LONG_CALL = 1.0
+"""Seconds. What the harness costs is not measured on calls longer than this: it cannot matter, and would double the run."""
+
+
+class Worker:
+    """Carries out requests, one at a time, on the main thread."""
+
+    def __init__(self, replies: BinaryIO) -> None:
+        self.replies = replies
+        self.backend: Backend
+        self.prepared: Prepared
+        self.inputs: Arrays
+        self.setup = 0.0
+        self.host_before = 0
+
+    def say(self, reply: protocol.Reply) -> None:
+        self.replies.write(protocol.encode(reply) + b"\n")
+        self.replies.flush()
+
+    def open(self, request: protocol.Open) -> protocol.Reply:
+        self.say(protocol.Phase("import"))
+        self.backend = backends.get(request.backend)
+        self.backend.open(request.precision, request.device, request.threads)
+        seconds = perf_counter() - STARTED
+        return protocol.Ready(seconds, versions=self.backend.versions(), switches=self.backend.switches())
+
+    def prepare(self, request: protocol.Prepare) -> protocol.Reply:
+        self.say(protocol.Phase("set-up"))
+        self.host_before = memory.reset_peak()
+        start = perf_counter()
+        with np.load(request.inputs) as file:
+            self.inputs = {name: file[name] for name in file.files}
+        config = tasks.get(request.task).configure(request.variant, request.size)
+        self.directions = self.inputs.pop("directions")
+        self.prepared = self.backend.prepare(request.task, config, request.method, self.inputs)
+        self.setup = perf_counter() - start
+        return protocol.Ready(self.setup, engine=self.prepared.engine)
+
+    def measure(self, request: protocol.Measure) -> protocol.Reply:
+        cell = self.prepared
+        self.say(protocol.Phase("first call"))
+        first_value, result = clock.timed(cell.value, cell.synchronise)
+        value = cell.fetch_value(result)
+        arrays: Arrays = {"value": np.asarray(value)}
+        runs = {"value": clock.looped(cell.value, cell.synchronise)}
+        by_hand = {"value_by_hand": cell.value_by_hand}
+        first_gradient = None
+        if request.operator == "gradient":
+            first_gradient, result = clock.timed(cell.gradient, cell.synchronise)
+            value, arrays["gradient"] = cell.fetch(result)
+            arrays["value"] = np.asarray(value)
+            runs["gradient"] = clock.looped(cell.gradient, cell.synchronise)
+            by_hand["gradient_by_hand"] = cell.gradient_by_hand
+        del result
+        self.say(protocol.Phase("sampling"))
+        if max(run(1) for run in runs.values()) < LONG_CALL:
+            runs |= by_hand
+        taken = clock.sample(runs, request.samples, request.seconds)
+        used = Memory(host_before=self.host_before, host_peak=memory.peak(), device_peak=self.backend.device_peak())
+        self.say(protocol.Phase("checking"))
+        difference = self._finite_differences(request.directions, arrays)
+        invariants = cell.work()
+        arrays |= cell.outputs()
+        np.savez(request.arrays, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its options
+        none = clock.Samples(0)
+        return protocol.Result(
+            value=value if np.isfinite(value) else None,
+            invariants=invariants,
+            seconds=Seconds(
+                setup=self.setup,
+                first_value=first_value,
+                first_gradient=first_gradient,
+                value=taken["value"].seconds,
+                gradient=taken.get("gradient", none).seconds,
+                by_hand_value=taken.get("value_by_hand", none).seconds,
+                by_hand_gradient=taken.get("gradient_by_hand", none).seconds,
+                loops_value=taken["value"].loops,
+                loops_gradient=taken.get("gradient", none).loops,
+            ),
+            memory=used,
+            finite_differences=difference[0],
+            finite_differences_tolerance=difference[1],
+        )
+
+    def _finite_differences(self, directions: int, arrays: Arrays) -> tuple[float | None, float | None]:
+        """The gradient against differences of the cell's own value, along the host's random directions."""
+        if not directions or "gradient" not in arrays:
+            return None, None
+        theta = self.inputs["params"]
+        return finite_differences.check(self.prepared.value_at, theta, arrays["gradient"], self.directions[:directions])
+
+    def sample(self, request: protocol.Sample) -> protocol.Reply:
+        call = self.prepared.gradient if request.phase == "gradient" else self.prepared.value
+        return protocol.Sampled(clock.timed(call, self.prepared.synchronise)[0])
+
+    def answer(self, request: protocol.Request) -> protocol.Reply:
+        try:
+            match request:
+                case protocol.Open():
+                    return self.open(request)
+                case protocol.Prepare():
+                    return self.prepare(request)
+                case protocol.Measure():
+                    return self.measure(request)
+                case protocol.Sample():
+                    return self.sample(request)
+                case protocol.Quit():
+                    raise SystemExit
+        except Unavailable as error:
+            return protocol.Failure("unavailable", str(error), error.mend)
+        except Unsupported as error:
+            return protocol.Failure("unsupported", str(error))
+        except MemoryError as error:
+            return protocol.Failure("out_of_memory", str(error) or "MemoryError")
+        except Exception as error:  # whatever a framework throws becomes this cell's outcome
+            import traceback
+
+            traceback.print_exc()
+            text = f"{type(error).__name__}: {error}".strip()
+            return protocol.Failure("out_of_memory" if _is_out_of_memory(text) else "error", text)
+
+
+def _is_out_of_memory(text: str) -> bool:
+    """Frameworks say it each in their own words."""
+    words = ("OutOfMemoryError", "RESOURCE_EXHAUSTED", "can't allocate memory", "out of memory", "Unable to allocate")
+    return any(word.lower() in text.lower() for word in words)
+
+
+def private_stdout() -> BinaryIO:
+    """Keeps the real standard output for replies; from now on descriptor 1 is standard error, for all that print."""
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return replies
+
+
+def die_with_parent() -> None:
+    """Where the system can, ends this process when its parent does: a hung cell must not outlive a killed run."""
+    if sys.platform == "linux":
+        import ctypes
+
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+def main() -> None:
+    die_with_parent()
+    worker = Worker(private_stdout())
+    for line in sys.stdin.buffer:
+        worker.say(worker.answer(protocol.decode_request(line)))
+
+
+if __name__ == "__main__":
+    main()

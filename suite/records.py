@@ -1,0 +1,207 @@
+"""Records: one line of JSON a cell, appended as cells end, so that a stopped run keeps all it measured."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from suite.errors import UsageError
+from suite.spec import Case, Cell
+
+SCHEMA = 1
+FILE = "records.jsonl"
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Seconds(msgspec.Struct, frozen=True, kw_only=True, rename={"import_": "import"}):
+    """Wall-clock seconds by phase. Lists hold the raw steady samples, each the time of *one* call."""
+
+    import_: float | None = None
+    """From the worker's first line to the framework being imported and ready (Julia: its start included)."""
+    setup: float | None = None
+    """Reading inputs, moving them to the device, building the problem."""
+    first_value: float | None = None
+    """The first call: compilation included."""
+    first_gradient: float | None = None
+    value: list[float] = []
+    gradient: list[float] = []
+    by_hand_value: list[float] = []
+    """The same function called in a bare loop, interleaved with the samples above: what the harness itself costs."""
+    by_hand_gradient: list[float] = []
+    loops_value: int = 0
+    """Calls behind each sample; a sample is their mean."""
+    loops_gradient: int = 0
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes. ``host_peak`` is the worker's peak resident set during the cell, ``host_before`` what it held before."""
+
+    host_before: int | None = None
+    host_peak: int | None = None
+    device_peak: int | None = None
+
+
+class Errors(msgspec.Struct, frozen=True, kw_only=True):
+    """How one gradient differs from another. See ``suite.agree.errors``."""
+
+    relative_l2: float | None
+    max_rho: float | None
+    cosine: float | None
+    worst: int
+    """Index of the component with the largest ρ."""
+    worst_name: str = ""
+    """Its name in the parameter layout, such as ``W[3,5]``."""
+
+
+class Agreement(msgspec.Struct, frozen=True, kw_only=True):
+    """The comparison of one cell with the reference, and with stronger evidence where there is some."""
+
+    reference: str
+    """Key of the cell compared with (or ``itself``)."""
+    value: float | None = None
+    """|L − L_ref| / max(1, |L_ref|)."""
+    gradient: Errors | None = None
+    tolerance: float
+    """What ``gradient.relative_l2`` and ``value`` were judged by."""
+    closed_form: float | None = None
+    """Relative L2 error of the gradient against the exact answer, where one is known."""
+    finite_differences: float | None = None
+    """Largest |finite difference − g·v| / ‖g‖ over the host's random directions; only on the reference."""
+    finite_differences_tolerance: float | None = None
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a number comes from."""
+
+    suite: str
+    commit: str
+    source: str
+    """Hash of the task's own source files."""
+    host: str
+    cpu: str
+    cores: int
+    threads: int
+    gpu: str = ""
+    platform: str = ""
+    versions: dict[str, str] = {}
+    switches: dict[str, str] = {}
+    julia: str = ""
+    """Which Julia was used and its manifest's hash, for Julia cells."""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole story of one cell."""
+
+    schema: int = SCHEMA
+    task: str
+    variant: str
+    size: str
+    seed: int
+    backend: str
+    engine: str = ""
+    method: str
+    operator: str
+    precision: str
+    device: str
+    outcome: str
+    reason: str = ""
+    mend: str = ""
+    """The command that would make an unavailable cell available."""
+    value: float | None = None
+    parameters: Count = 0
+    invariants: dict[str, int] = {}
+    seconds: Seconds = Seconds()
+    memory: Memory = Memory()
+    agreement: Agreement | None = None
+    arrays: str = ""
+    """The cell's arrays, relative to the report folder."""
+    provenance: Provenance | None = None
+    started: str = ""
+    """UTC, ISO 8601."""
+
+    @property
+    def cell(self) -> Cell:
+        case = Case(self.task, self.variant, self.size, self.seed)
+        return Cell(case, self.backend, self.method, self.operator, self.precision, self.device)
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Record)
+
+
+class Journal:
+    """An append-only file of records. A line is whole or absent: a failed write is undone.
+
+    Raises:
+        UsageError: from ``append``, if the disk is full or the file cannot be written; what was there stays.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / FILE
+
+    def append(self, record: Record) -> None:
+        line = _encoder.encode(record) + b"\n"
+        before = self.path.stat().st_size if self.path.exists() else 0
+        try:
+            with self.path.open("ab", buffering=0) as file:
+                written = file.write(line)
+                if written != len(line):
+                    raise OSError("only part of the record could be written")
+                os.fsync(file.fileno())
+        except OSError as error:
+            with contextlib.suppress(OSError):  # failing that, the reader sets a torn last line aside
+                os.truncate(self.path, before)
+            raise UsageError(
+                f"cannot write to {self.path} ({error}); the {before} bytes of earlier records are kept; "
+                "free some room and go on with --resume"
+            ) from error
+
+    def read(self, *, mend: bool = False) -> list[Record]:
+        """All records, the last one of each cell winning, in order of first appearance.
+
+        With ``mend``, a torn last line (a run killed while writing it) is moved to ``records.jsonl.torn``.
+
+        Raises:
+            UsageError: if the file is unreadable, or a line is truncated, damaged, or of another schema version.
+        """
+        try:
+            text = self.path.read_bytes()
+        except FileNotFoundError:
+            raise UsageError(f"{self.path.parent} holds no {FILE}: it is not the folder of a run") from None
+        except OSError as error:
+            raise UsageError(f"cannot read {self.path}: {error}") from error
+        whole, torn = text[: text.rfind(b"\n") + 1], text[text.rfind(b"\n") + 1 :]
+        if torn and not mend:
+            raise UsageError(
+                f"{self.path} ends in a truncated line (the run was stopped while writing it); "
+                "`diffprog run … --resume` sets that line aside and completes the run"
+            )
+        records = [self._decode(number, line) for number, line in enumerate(whole.splitlines(), 1) if line.strip()]
+        if torn:
+            try:
+                self.path.with_name(FILE + ".torn").write_bytes(torn)
+                os.truncate(self.path, len(whole))
+            except OSError as error:
+                raise UsageError(f"cannot mend {self.path}: {error}") from error
+        latest: dict[str, Record] = {}
+        for record in records:
+            latest[record.cell.name] = record
+        return list(latest.values())
+
+    def _decode(self, number: int, line: bytes) -> Record:
+        try:
+            schema = msgspec.json.decode(line, type=_Version).schema
+            if schema == SCHEMA:
+                return _decoder.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise UsageError(f"{self.path}, line {number}: not a record ({error})") from error
+        raise UsageError(f"{self.path}, line {number}: schema version {schema}; this suite reads version {SCHEMA}")
+
+
+class _Version(msgspec.Struct):
+    schema: int

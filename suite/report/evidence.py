@@ -1,0 +1,165 @@
+"""What the records prove: the verdict, the rungs of agreement, the work done, and why a gradient is dear."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from suite.records import Record
+from suite.report import arrays, tables
+from suite.report.figures import CHEAP
+from suite.report.format import clip, seconds
+
+FAILURES = ("disagrees", "error", "timed_out", "crashed", "out_of_memory")
+ABSENCES = ("unsupported", "unavailable")
+SHORT_CALL = 50e-6
+"""Seconds. Below this a call's fixed cost (Python, dispatch, kernel launch) may well be most of what is timed."""
+
+_WHY_DEAR = {
+    "parameter_shift": "two circuits a parameter: 2P = {twice} evaluations",
+    "checkpointed": "the forward pass is computed again between checkpoints",
+}
+
+
+def words(outcome: str) -> str:
+    """An outcome as it is written in a sentence."""
+    return outcome.replace("_", " ")
+
+
+def verdict(records: Sequence[Record]) -> str:
+    """One sentence: how many of the cells that were attempted agree, and what became of the others."""
+    counts = Counter(record.outcome for record in records)
+    attempted = len(records) - sum(counts[outcome] for outcome in ABSENCES)
+    if attempted:
+        agree = counts["ok"]
+        parts = [f"{agree} of {attempted} {'cell agrees' if attempted == 1 else 'cells agree'} with the reference"]
+    else:
+        parts = ["No cell was computed"]
+    for outcome in FAILURES:
+        if counts[outcome]:
+            verb = "disagree" if outcome == "disagrees" and counts[outcome] > 1 else words(outcome)
+            parts.append(f"{counts[outcome]} {verb}")
+    for outcome in ABSENCES:
+        backends = sorted({record.backend for record in records if record.outcome == outcome})
+        if backends:
+            parts.append(f"{counts[outcome]} {outcome} ({', '.join(backends)})")
+    return "; ".join(parts) + "."
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Why cells are missing: the reason and the command that mends it, once for all the cells that share them."""
+
+    outcome: str
+    backends: str
+    cells: int
+    reason: str
+    mend: str
+
+
+def gaps(records: Sequence[Record]) -> list[Gap]:
+    """The distinct reasons behind unavailable and unsupported cells, unavailable ones first."""
+    groups: dict[tuple[str, str, str], list[Record]] = {}
+    for outcome in reversed(ABSENCES):
+        for record in records:
+            if record.outcome == outcome:
+                groups.setdefault((outcome, clip(record.reason), record.mend), []).append(record)
+    return [
+        Gap(outcome, ", ".join(sorted({r.backend for r in members})), len(members), reason or "no reason given", mend)
+        for (outcome, reason, mend), members in groups.items()
+    ]
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One kind of evidence for one case: the worst of its errors (relative, without unit) and the cell that had it."""
+
+    case: str
+    name: str
+    cells: int
+    worst: float
+    worst_cell: str
+    tolerance: float | None
+
+    @property
+    def passed(self) -> bool:
+        return self.tolerance is not None and self.worst <= self.tolerance
+
+
+def rungs(cells: pd.DataFrame) -> list[Rung]:
+    """The evidence of each case, strongest first; kinds of evidence that no cell has are left out."""
+    itself = cells["reference"] == "itself"
+    error = cells["gradient_relative_l2"].fillna(cells["value_error"])
+    full, half = cells["precision"] == "float64", cells["precision"] == "float32"
+    kinds = (
+        ("closed form, float64", cells["closed_form_relative_l2"].where(full), "tolerance"),
+        ("closed form, float32", cells["closed_form_relative_l2"].where(half), "tolerance"),
+        ("finite differences of the reference", cells["finite_differences_error"], "finite_differences_tolerance"),
+        ("backend against reference, float64", error.where(~itself & full), "tolerance"),
+        ("float32 against float64", error.where(~itself & half), "tolerance"),
+    )
+    found: list[Rung] = []
+    for case in dict.fromkeys(cells["case"]):
+        for name, errors, column in kinds:
+            here = errors[cells["case"] == case].dropna()
+            if len(here):
+                # The worst cell is the one nearest to (or furthest above) its own tolerance.
+                index = (here / cells.loc[here.index, column].fillna(1.0)).idxmax()
+                tolerance = cells.loc[index, column]
+                where = f"{cells.loc[index, 'label']} · {cells.loc[index, 'device']}"
+                limit = None if pd.isna(tolerance) else float(tolerance)
+                found.append(Rung(case, name, len(here), float(here[index]), where, limit))
+    return found
+
+
+@dataclass(frozen=True)
+class Invariant:
+    """A count of work that every cell of a case must report alike."""
+
+    case: str
+    name: str
+    equal: bool
+    cells: int
+    text: str
+
+
+def invariants(records: Sequence[Record]) -> list[Invariant]:
+    """The work invariants of each case, over all cells that computed something."""
+    found: list[Invariant] = []
+    for case, members in arrays.by_case(records).items():
+        ran = [record for record in members if record.outcome in arrays.COMPARABLE]
+        for name in dict.fromkeys(name for record in ran for name in record.invariants):
+            groups: dict[int | None, list[str]] = {}
+            for record in ran:
+                groups.setdefault(record.invariants.get(name), []).append(_short(record))
+            if len(groups) == 1:
+                text = f"{next(iter(groups))}"
+            else:
+                text = "; ".join(
+                    f"{'not reported' if number is None else number}: {', '.join(dict.fromkeys(who))}"
+                    for number, who in groups.items()
+                )
+            found.append(Invariant(case.key, name, len(groups) == 1, len(ran), text))
+    return found
+
+
+def _short(record: Record) -> str:
+    return f"{tables.label(record)} · {record.precision} · {record.device}"
+
+
+def dear(cell: Mapping[str, Any]) -> str:
+    """Why this cell's gradient takes more than ``CHEAP`` values; empty if it does not. ``cell``: a row of ``cells``."""
+    if cell["gradient_over_value"] is None or cell["gradient_over_value"] <= CHEAP:
+        return ""
+    reasons = []
+    if cell["method"] in _WHY_DEAR:
+        reasons.append(_WHY_DEAR[cell["method"]].format(twice=2 * cell["parameters"]))
+    if cell["value_median_s"] < SHORT_CALL:
+        reasons.append(f"a value takes only {seconds(cell['value_median_s'])}: the fixed cost of a call may decide")
+    if cell["noisy"]:
+        reasons.append("the timing is noisy")
+    return "; ".join(reasons) or "no known reason: worth a look"

@@ -1,0 +1,189 @@
+"""The pages of a report: summary.md and one self-contained index.html, from the templates beside this file."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from suite.records import Record
+from suite.report import evidence, format
+from suite.report.figures import CHEAP, TAX
+from suite.report.style import COLOURS
+from suite.report.tables import NOISE
+
+_CAPTIONS = {
+    "times": "Median time of one call by backend and method; whiskers are the quartiles, the axis is logarithmic.",
+    "ratios": "Time of value and gradient together over the time of the value alone, logarithmic axis.",
+    "agreement": "Relative L2 difference of every pair of gradients; exact equality is written 0.",
+    "harness": "Time in the harness over the time of the same function in a bare loop.",
+}
+
+
+def rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """A table's rows as plain Python objects; what is missing is None."""
+    plain = frame.astype(object)
+    found: list[dict[str, Any]] = plain.where(plain.notna(), None).to_dict("records")
+    return found
+
+
+def by_case(entries: Iterable[Any]) -> list[tuple[str, list[Any]]]:
+    """Rows or pieces of evidence by case, the cases in order of appearance."""
+    cases: dict[str, list[Any]] = {}
+    for entry in entries:
+        cases.setdefault(entry["case"] if isinstance(entry, dict) else entry.case, []).append(entry)
+    return list(cases.items())
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that the templates show. ``charts`` and ``scenes`` are the PNG files by name."""
+
+    folder: Path
+    records: Sequence[Record]
+    frame: pd.DataFrame
+    charts: dict[str, Path]
+    scenes: dict[str, Path]
+
+    @property
+    def title(self) -> str:
+        tasks = list(dict.fromkeys(record.task for record in self.records))
+        return f"Differentiable programming benchmark: {', '.join(tasks)}"
+
+    @property
+    def started(self) -> str:
+        return min((record.started for record in self.records if record.started), default="")
+
+    @property
+    def verdict(self) -> str:
+        return evidence.verdict(self.records)
+
+    @property
+    def level(self) -> str:
+        """The colour of the verdict: bad if a cell failed, none if nothing was computed, else good."""
+        outcomes = {record.outcome for record in self.records}
+        return "bad" if outcomes & set(evidence.FAILURES) else "good" if "ok" in outcomes else "none"
+
+    @property
+    def gaps(self) -> list[evidence.Gap]:
+        return evidence.gaps(self.records)
+
+    @property
+    def failures(self) -> list[dict[str, Any]]:
+        return [cell for cell in self.cells if cell["outcome"] in evidence.FAILURES]
+
+    @cached_property
+    def cells(self) -> list[dict[str, Any]]:
+        return [cell | {"dear": evidence.dear(cell)} for cell in rows(self.frame)]
+
+    @property
+    def timed(self) -> list[dict[str, Any]]:
+        return [cell for cell in self.cells if cell["value_samples"] or cell["gradient_samples"]]
+
+    @property
+    def ratios(self) -> list[dict[str, Any]]:
+        return [cell for cell in self.cells if cell["gradient_over_value"] is not None]
+
+    @property
+    def taxed(self) -> list[dict[str, Any]]:
+        return [
+            cell
+            for cell in self.cells
+            if cell["value_harness_tax"] is not None or cell["gradient_harness_tax"] is not None
+        ]
+
+    @property
+    def rungs(self) -> list[evidence.Rung]:
+        return evidence.rungs(self.frame)
+
+    @property
+    def invariants(self) -> list[evidence.Invariant]:
+        return evidence.invariants(self.records)
+
+    @property
+    def machines(self) -> list[str]:
+        """What the timings were taken on, one line a device."""
+        found: dict[str, None] = {}
+        for record in self.records:
+            origin = record.provenance
+            if origin and (record.seconds.value or record.seconds.gradient):
+                cpu = f"{origin.cpu}, {origin.threads} of {origin.cores} cores"
+                where = f"{origin.gpu}, host {cpu}" if record.device == "cuda" and origin.gpu else cpu
+                found[f"{record.device}: {where}"] = None
+        return list(found)
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """What is common to the run; where cells differ, all that occurred."""
+        named = (("suite", "suite"), ("commit", "commit"), ("host", "host"), ("CPU", "cpu"), ("cores", "cores"),
+                 ("threads", "threads"), ("GPU", "gpu"), ("platform", "platform"))  # fmt: skip
+        origins = [record.provenance for record in self.records if record.provenance]
+        seen = [(name, dict.fromkeys(str(getattr(origin, field)) for origin in origins)) for name, field in named]
+        return [(name, text) for name, found in seen if (text := "; ".join(value for value in found if value))]
+
+    @property
+    def origins(self) -> list[dict[str, str]]:
+        """Versions and switches, one row for each distinct set."""
+        found: dict[tuple[str, ...], None] = {}
+        for record in self.records:
+            if origin := record.provenance:
+                versions, switches = (
+                    ", ".join(f"{name} {value}" for name, value in sorted(pairs.items()))
+                    for pairs in (origin.versions, origin.switches)
+                )
+                where = (record.backend, record.device, record.precision)
+                found[(*where, record.task, origin.source, versions, switches, origin.julia)] = None
+        names = ("backend", "device", "precision", "task", "source", "versions", "switches", "julia")
+        return [dict(zip(names, entry, strict=True)) for entry in found]
+
+    @property
+    def environment(self) -> str:
+        """environment.json as indented text; empty if the run left none that can be read."""
+        try:
+            found = json.loads((self.folder / "environment.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return ""
+        return json.dumps(found, indent=2, ensure_ascii=False)
+
+
+def _embedded(path: Path) -> str:
+    """A PNG file as a data URI."""
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+
+
+def _render(template: str, report: Report, *, escape: bool) -> str:
+    loader = PackageLoader("suite.report")
+    environment = Environment(
+        loader=loader, autoescape=escape, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "seconds": format.seconds,
+        "size": format.size,
+        "error": format.error,
+        "ratio": format.ratio,
+        "tax": format.tax,
+        "clip": format.clip,
+        "md": format.markdown,
+        "by_case": by_case,
+        "words": evidence.words,
+        "embedded": _embedded,
+    }
+    shared = {"most": 12, "cheap": CHEAP, "goal": TAX, "noise": NOISE, "colours": COLOURS, "captions": _CAPTIONS}
+    return environment.get_template(template).render(report=report, **shared)
+
+
+def html(report: Report) -> str:
+    """The page: one file with its style and images inside, nothing to fetch and no script."""
+    return _render("report.html.j2", report, escape=True)
+
+
+def summary(report: Report) -> str:
+    """The same in brief, as Markdown."""
+    return _render("summary.md.j2", report, escape=False)

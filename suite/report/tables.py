@@ -1,0 +1,181 @@
+"""The records as pandas tables; the unit of each column is in its name (``_s``: seconds; errors are relative).
+
+``cells`` has one row a cell, ``samples`` one row a raw sample, ``pairs`` one row a pair of gradients of the same case.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from suite.records import Errors, Record
+from suite.report import arrays
+from suite.spec import Array
+
+NOISE = 0.10
+"""IQR / median above which a timing is flagged as noisy."""
+
+IDENTITY = ("case", "task", "variant", "size", "seed", "backend", "engine", "method", "operator", "precision", "device")
+_COUNTS = ("parameters", "value_loops", "gradient_loops", "host_before_bytes", "host_peak_bytes", "device_peak_bytes")
+_TEXTS = (*IDENTITY, "outcome", "reason", "mend", "reference", "worst_component", "cpu", "gpu", "started")
+_PAIRS = ("case", "precision", "device", "first", "second", "relative_l2", "tolerance")
+
+
+def label(record: Record) -> str:
+    """A short name that is unique among the cells of one case, precision and device: ``torch · reverse``."""
+    name = f"{record.backend} · {record.method}"
+    return name if record.operator == "gradient" else f"{name} · {record.operator}"
+
+
+def _identity(record: Record) -> dict[str, Any]:
+    return {"case": record.cell.case.key} | {name: getattr(record, name) for name in IDENTITY[1:]}
+
+
+def _relative_l2(errors: Errors | None) -> float | None:
+    if errors is None:
+        return None
+    return math.inf if errors.relative_l2 is None else errors.relative_l2
+
+
+def _spread(name: str, samples: Sequence[float], by_hand: Sequence[float]) -> dict[str, Any]:
+    """Median, quartiles, IQR and minimum in seconds, the noise flag, and the harness tax (without unit)."""
+    if not samples:
+        return {f"{name}_samples": 0, f"{name}_noisy": False}
+    first, median, third = (float(q) for q in np.percentile(samples, [25, 50, 75]))
+    return {
+        f"{name}_samples": len(samples),
+        f"{name}_median_s": median,
+        f"{name}_q1_s": first,
+        f"{name}_q3_s": third,
+        f"{name}_iqr_s": third - first,
+        f"{name}_min_s": min(samples),
+        f"{name}_noisy": third - first > NOISE * median,
+        f"{name}_harness_tax": median / float(np.median(by_hand)) if by_hand and np.median(by_hand) > 0 else None,
+    }
+
+
+def _row(record: Record) -> dict[str, Any]:
+    agreement, time, memory, origin = record.agreement, record.seconds, record.memory, record.provenance
+    gradient = agreement.gradient if agreement else None
+    value_spread = _spread("value", time.value, time.by_hand_value)
+    gradient_spread = _spread("gradient", time.gradient, time.by_hand_gradient)
+    value_median = value_spread.get("value_median_s")
+    return {
+        **_identity(record),
+        "label": label(record),
+        "parameters": record.parameters,
+        "outcome": record.outcome,
+        "reason": record.reason,
+        "mend": record.mend,
+        "value": record.value,
+        "reference": agreement.reference if agreement else "",
+        "value_error": agreement.value if agreement else None,
+        "gradient_relative_l2": _relative_l2(gradient),
+        "gradient_max_rho": gradient.max_rho if gradient else None,
+        "gradient_cosine": gradient.cosine if gradient else None,
+        "worst_component": gradient.worst_name if gradient else "",
+        "tolerance": agreement.tolerance if agreement else None,
+        "closed_form_relative_l2": agreement.closed_form if agreement else None,
+        "finite_differences_error": agreement.finite_differences if agreement else None,
+        "finite_differences_tolerance": agreement.finite_differences_tolerance if agreement else None,
+        **value_spread,
+        "value_loops": time.loops_value,
+        **gradient_spread,
+        "gradient_loops": time.loops_gradient,
+        "gradient_over_value": gradient_spread.get("gradient_median_s", math.nan) / value_median
+        if value_median
+        else None,
+        "noisy": value_spread["value_noisy"] or gradient_spread["gradient_noisy"],
+        "import_s": time.import_,
+        "setup_s": time.setup,
+        "first_value_s": time.first_value,
+        "first_gradient_s": time.first_gradient,
+        "host_before_bytes": memory.host_before,
+        "host_peak_bytes": memory.host_peak,
+        "device_peak_bytes": memory.device_peak,
+        "threads": origin.threads if origin else None,
+        "cpu": origin.cpu if origin else "",
+        "gpu": origin.gpu if origin else "",
+        "started": record.started,
+    }
+
+
+def cells(records: Sequence[Record]) -> pd.DataFrame:
+    """One row a cell, in the order of the records. A number that was not measured is missing, never zero.
+
+    ``gradient_relative_l2`` is infinite where the gradient was compared and no finite error came out.
+    """
+    # One complete row first, so that the columns are the same whatever was measured.
+    complete = _spread("value", [1.0], [1.0]) | _spread("gradient", [1.0], [1.0])
+    frame = pd.DataFrame([_row(record) for record in records])
+    frame = frame.reindex(columns=[*frame.columns, *(name for name in complete if name not in frame.columns)])
+    for name in frame.columns:
+        if name in (*_COUNTS, "threads", "seed", "value_samples", "gradient_samples"):
+            frame[name] = frame[name].astype("Int64")
+        elif name.endswith("noisy"):
+            frame[name] = frame[name].astype(bool)
+        elif name not in (*_TEXTS, "label"):
+            frame[name] = frame[name].astype("float64")
+    return frame
+
+
+def samples(records: Sequence[Record]) -> pd.DataFrame:
+    """Every raw sample in long form: ``quantity`` value or gradient, ``source`` harness or by_hand, ``sample_s``."""
+    rows: list[dict[str, Any]] = []
+    for record in records:
+        time = record.seconds
+        for quantity, source, taken, loops in (
+            ("value", "harness", time.value, time.loops_value),
+            ("value", "by_hand", time.by_hand_value, time.loops_value),
+            ("gradient", "harness", time.gradient, time.loops_gradient),
+            ("gradient", "by_hand", time.by_hand_gradient, time.loops_gradient),
+        ):
+            common = _identity(record) | {"quantity": quantity, "source": source, "loops": loops}
+            rows.extend(common | {"index": index, "sample_s": sample} for index, sample in enumerate(taken))
+    return pd.DataFrame(rows, columns=[*IDENTITY, "quantity", "source", "loops", "index", "sample_s"])
+
+
+def relative_l2(first: Array, second: Array) -> float:
+    """‖second - first‖ / ‖first‖ in float64; infinite if a component is not finite or the shapes differ."""
+    if first.shape != second.shape:
+        return math.inf
+    a, b = first.astype(np.float64), second.astype(np.float64)
+    difference, norm = float(np.linalg.norm(b - a)), float(np.linalg.norm(a))
+    if difference == 0:
+        return 0.0
+    return difference / norm if norm > 0 and math.isfinite(difference) and math.isfinite(norm) else math.inf
+
+
+def pairs(records: Sequence[Record], folder: Path) -> pd.DataFrame:
+    """The relative L2 difference of each pair of gradients of one case, precision and device.
+
+    The reference comes first where it is in the pair, so such a row equals the cell's own error against it.
+    ``tolerance`` is the looser one of the two cells.
+    """
+    rows: list[tuple[Any, ...]] = []
+    for case, members in arrays.by_case(records).items():
+        groups: dict[tuple[str, str], list[tuple[Record, Array]]] = {}
+        for record in sorted(members, key=arrays.rank):
+            found = arrays.results(folder, record)
+            if found and "gradient" in found:
+                groups.setdefault((record.precision, record.device), []).append((record, found["gradient"]))
+        for (precision, device), group in groups.items():
+            for (a, first), (b, second) in itertools.combinations(group, 2):
+                known = [r.agreement.tolerance for r in (a, b) if r.agreement]
+                tolerance = max(known) if known else None
+                rows.append((case.key, precision, device, label(a), label(b), relative_l2(first, second), tolerance))
+    return pd.DataFrame(rows, columns=list(_PAIRS)).astype({"relative_l2": "float64", "tolerance": "float64"})
+
+
+def write(frames: dict[str, pd.DataFrame], folder: Path) -> None:
+    """Writes each table as ``<name>.csv`` and ``<name>.parquet``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, frame in frames.items():
+        frame.to_csv(folder / f"{name}.csv", index=False)
+        frame.to_parquet(folder / f"{name}.parquet", index=False)

@@ -1,0 +1,325 @@
+"""Runs a plan: inputs from the host, a worker for each group, a verdict and a record for each cell."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+import suite
+from suite import tasks
+from suite.agree import verdict
+from suite.backends import find_julia
+from suite.errors import UsageError
+from suite.measure import environment, protocol
+from suite.records import Journal, Provenance, Record
+from suite.run import plan
+from suite.run.workers import COMMAND, Worker, WorkerDied
+from suite.run.workers import environment as worker_environment
+from suite.spec import Arrays, Case, Cell
+
+FINAL = ("ok", "disagrees", "unsupported")
+"""Outcomes that ``--resume`` does not try again."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to measure.
+
+    Attributes:
+        threads: of BLAS and its like, the same on every backend.
+        samples: steady samples of value and of gradient, at least.
+        seconds: about how long to sample a cell.
+        time_limit: seconds a worker may take over one cell.
+        julia: where Julia was looked for, and what was found.
+        command: how a worker is started.
+    """
+
+    threads: int = 1
+    samples: int = 9
+    seconds: float = 1.0
+    time_limit: float = 900.0
+    julia: find_julia.Search = field(default_factory=find_julia.Search)
+    command: Sequence[str] = COMMAND
+
+
+Listener = Callable[[str, Cell | None], None]
+"""Told ``(what is happening, to which cell)``; ``("done", cell)`` when a cell has its record."""
+
+
+class Run:
+    """One report folder being filled."""
+
+    def __init__(self, folder: Path, settings: Settings, listener: Listener = lambda what, cell: None) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.listener = listener
+        self.journal = Journal(folder)
+        self.yardsticks: dict[Case, verdict.Yardstick] = {}
+        self.records: dict[str, Record] = {}
+
+    def start(self, *, resume: bool) -> None:
+        """Makes the folder, or opens it again.
+
+        Raises:
+            UsageError: if it cannot be written, holds records without ``resume``, or holds damaged ones.
+        """
+        try:
+            (self.folder / "arrays").mkdir(parents=True, exist_ok=True)
+            (self.folder / "logs").mkdir(exist_ok=True)
+            probe = self.folder / ".writable"
+            probe.write_text("")
+            probe.unlink()
+        except OSError as error:
+            raise UsageError(f"the report folder {self.folder} cannot be written ({error})") from error
+        if self.journal.path.exists():
+            if not resume:
+                raise UsageError(
+                    f"{self.folder} already holds records: go on with --resume, or choose another folder with --out"
+                )
+            self.records = {record.cell.name: record for record in self.journal.read(mend=True)}
+        write_atomically(self.folder / "environment.json", json.dumps(environment.describe(), indent=1) + "\n")
+
+    def run(self, chosen: Sequence[Cell]) -> list[Record]:
+        """Runs every cell that has no final record yet, and returns the records of all of them.
+
+        Raises:
+            UsageError: if a record cannot be written. Records written before stay.
+        """
+        for group in plan.groups(chosen):
+            todo = []
+            for cell in group.cells:
+                record = self.records.get(cell.name)
+                if record is None or record.outcome not in FINAL:
+                    todo.append(cell)
+                else:
+                    self._remember(cell)
+                    self.listener("done", cell)
+            if todo:
+                self._run_group(group, todo)
+        return [self.records[cell.name] for cell in chosen]
+
+    def _run_group(self, group: plan.Group, todo: list[Cell]) -> None:
+        if group.backend == "julia" and self.settings.julia.julia is None:
+            search = self.settings.julia
+            for cell in todo:
+                self._finish(cell, outcome="unavailable", reason=search.reason, mend=search.mend)
+            return
+        julia = self.settings.julia.julia if group.backend == "julia" else None
+        env = worker_environment(group.precision, group.device, self.settings.threads, julia)
+        log = self.folder / "logs" / f"{group.task}-{group.backend}-{group.device}-{group.precision}.log"
+        while todo:  # a dead worker costs one cell; the next cell gets a fresh one
+            with Worker(env, log, self.settings.threads, self.settings.command) as worker:
+                opened = self._open(worker, group, todo)
+                while opened is not None and todo and worker.alive:
+                    self._run_cell(worker, opened, todo.pop(0))
+
+    def _open(self, worker: Worker, group: plan.Group, todo: list[Cell]) -> protocol.Ready | None:
+        self.listener("starting the worker", todo[0])
+        request = protocol.Open(group.backend, group.precision, group.device, self.settings.threads)
+        try:
+            reply = worker.ask(request, self.settings.time_limit)
+        except WorkerDied as death:
+            self._finish(todo.pop(0), outcome=death.outcome, reason=str(death))
+            return None
+        if isinstance(reply, protocol.Ready):
+            return reply
+        failure = msgspec.convert(msgspec.to_builtins(reply), protocol.Failure)
+        while todo:
+            self._finish(todo.pop(0), outcome=failure.outcome, reason=failure.reason, mend=failure.mend)
+        return None
+
+    def _run_cell(self, worker: Worker, opened: protocol.Ready, cell: Cell) -> None:
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        case = cell.case
+        task = tasks.get(case.task)
+        config = task.configure(case.variant, case.size)
+        arrays_file = f"arrays/{case.key}/{cell.key}.npz"
+        common: dict[str, Any] = {
+            "started": started,
+            "parameters": task.layout(config).size,
+            "provenance": self._provenance(cell, opened),
+        }
+
+        def on_phase(name: str) -> None:
+            self.listener(name, cell)
+
+        try:
+            inputs = self.inputs(case)
+            prepare = protocol.Prepare(case.task, case.variant, case.size, cell.method, str(inputs))
+            ready = worker.ask(prepare, self.settings.time_limit, on_phase)
+            if isinstance(ready, protocol.Ready):
+                common["engine"] = ready.engine
+                is_reference = cell == plan.reference_cell(case)
+                measure = protocol.Measure(
+                    cell.operator,
+                    self.settings.samples,
+                    self.settings.seconds,
+                    str(self.folder / arrays_file),
+                    directions=10**6 if is_reference else 0,
+                )
+                ready = worker.ask(measure, self.settings.time_limit, on_phase)
+        except WorkerDied as death:
+            self._finish(cell, outcome=death.outcome, reason=str(death), **common)
+            return
+        if isinstance(ready, protocol.Result):
+            self._conclude(cell, config, opened, ready, arrays_file, common)
+        elif isinstance(ready, protocol.Failure):
+            self._finish(cell, outcome=ready.outcome, reason=ready.reason, mend=ready.mend, **common)
+        else:
+            self._finish(cell, outcome="error", reason=f"the worker answered {type(ready).__name__}", **common)
+
+    def _conclude(
+        self,
+        cell: Cell,
+        config: Any,
+        opened: protocol.Ready,
+        result: protocol.Result,
+        arrays_file: str,
+        common: Mapping[str, Any],
+    ) -> None:
+        """Judges a measured cell; the first good float64 gradient of a case becomes what the rest is judged by."""
+        arrays = load(self.folder / arrays_file)
+        task = tasks.get(cell.case.task)
+        yardstick = self.yardsticks.get(cell.case)
+        may_lead = cell.precision == "float64" and cell.operator == "gradient" and cell.device == "cpu"
+        if yardstick is None and not may_lead:
+            outcome, reason, agreement = "error", "there is no reference to compare with: every candidate failed", None
+        else:
+            if yardstick is None and "gradient" in arrays and not verdict.damage(task, cell, config, arrays):
+                yardstick = self._yardstick(cell, config, arrays)
+            outcome, reason, agreement = verdict.judge(task, cell, config, arrays, result, yardstick)
+        self._finish(
+            cell,
+            outcome=outcome,
+            reason=reason,
+            agreement=agreement,
+            value=result.value,
+            invariants=result.invariants,
+            seconds=msgspec.structs.replace(result.seconds, import_=opened.seconds),
+            memory=result.memory,
+            arrays=arrays_file,
+            **common,
+        )
+        self._remember(cell)
+
+    def _yardstick(self, cell: Cell, config: Any, arrays: Arrays) -> verdict.Yardstick:
+        inputs = load(self.inputs(cell.case))
+        exact = tasks.get(cell.case.task).closed_form(config, inputs)
+        return verdict.Yardstick(cell.key, float(arrays["value"]), arrays["gradient"], exact=exact)
+
+    def _remember(self, cell: Cell) -> None:
+        """Takes a good reference cell, of this run or of the one resumed, as what its case is judged by."""
+        record = self.records[cell.name]
+        if record.outcome != "ok" or cell.operator != "gradient" or cell.device != "cpu":
+            return
+        known = self.yardsticks.get(cell.case)
+        if known is None and cell.precision == "float64":
+            config = tasks.get(cell.case.task).configure(cell.case.variant, cell.case.size)
+            self.yardsticks[cell.case] = self._yardstick(cell, config, load(self.folder / record.arrays))
+        elif known is not None and cell == plan.reference_cell(cell.case, "float32"):
+            agreement = record.agreement
+            if agreement is not None and agreement.gradient is not None:
+                error = agreement.gradient.relative_l2
+                self.yardsticks[cell.case] = verdict.Yardstick(
+                    known.key, known.value, known.gradient, error, known.exact
+                )
+
+    def inputs(self, case: Case) -> Path:
+        """The case's inputs, drawn on the host and written once for all backends.
+
+        Raises:
+            UsageError: if the folder holds other inputs than those the suite draws now, or cannot be written.
+        """
+        path = self.folder / "arrays" / case.key / "inputs.npz"
+        task = tasks.get(case.task)
+        drawn = task.draw(task.configure(case.variant, case.size), case.seed)
+        drawn["directions"] = directions(drawn["params"].size, case)
+        if path.exists():
+            stored = load(path)
+            if stored.keys() != drawn.keys() or any(not np.array_equal(stored[name], drawn[name]) for name in drawn):
+                raise UsageError(f"{path} holds other inputs than the suite draws now: choose a new folder with --out")
+            return path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name("inputs.partial.npz")
+            np.savez(partial, **drawn)  # type: ignore[arg-type]  # numpy's stub takes the names for its options
+            partial.replace(path)
+        except OSError as error:
+            raise UsageError(f"cannot write {path} ({error}); earlier records are kept") from error
+        return path
+
+    def _provenance(self, cell: Cell, opened: protocol.Ready) -> Provenance:
+        julia = self.settings.julia.julia
+        return Provenance(
+            suite=suite.__version__,
+            commit=environment.commit(),
+            source=environment.source_hash(cell.case.task),
+            host=platform.node(),
+            cpu=environment.cpu(),
+            cores=environment.cores(),
+            threads=self.settings.threads,
+            gpu=opened.versions.get("gpu", ""),
+            platform=platform.platform(),
+            versions={"python": platform.python_version(), **opened.versions},
+            switches=opened.switches,
+            julia=find_julia.provenance(julia) if cell.backend == "julia" and julia is not None else "",
+        )
+
+    def _finish(self, cell: Cell, **what: Any) -> None:
+        case = cell.case
+        record = Record(
+            task=case.task,
+            variant=case.variant,
+            size=case.size,
+            seed=case.seed,
+            backend=cell.backend,
+            method=cell.method,
+            operator=cell.operator,
+            precision=cell.precision,
+            device=cell.device,
+            **what,
+        )
+        self.journal.append(record)
+        self.records[cell.name] = record
+        self.listener("done", cell)
+
+
+def directions(parameters: int, case: Case) -> Any:
+    """Random unit directions (k, P) for finite differences: three, or one where a value is expensive."""
+    count = 3 if case.size in ("tiny", "small") else 1
+    drawn = np.random.default_rng([case.seed, 1]).standard_normal((count, parameters))
+    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+
+
+def load(path: Path) -> Arrays:
+    """The arrays of an .npz file.
+
+    Raises:
+        UsageError: if it cannot be read.
+    """
+    try:
+        with np.load(path) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise UsageError(f"cannot read the arrays in {path} ({error})") from error
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replaces a file's text whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+def exit_code(records: Sequence[Record], required: Sequence[str] = ()) -> int:
+    """0 if every cell is ok, unsupported or unavailable; 1 otherwise, or if a required backend was unavailable."""
+    bad = any(record.outcome not in ("ok", "unsupported", "unavailable") for record in records)
+    return int(bad or any(r.backend in required and r.outcome == "unavailable" for r in records))

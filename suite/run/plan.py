@@ -1,0 +1,139 @@
+"""From what was asked for to the cells to run, in order, with what cannot fit refused before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, product
+
+import numpy as np
+import psutil
+
+from suite import tasks
+from suite.errors import UsageError
+from suite.spec import BACKENDS, DEVICES, OPERATORS, PRECISIONS, SIZES, Case, Cell
+
+FRAMEWORK_BYTES = 600 * 2**20
+"""What a worker holds before it has done anything, roughly: an imported framework."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for. None means all there is."""
+
+    tasks: tuple[str, ...] | None = None
+    variants: tuple[str, ...] | None = None
+    sizes: tuple[str, ...] = ("tiny",)
+    backends: tuple[str, ...] | None = None
+    methods: tuple[str, ...] | None = None
+    operators: tuple[str, ...] = ("gradient",)
+    precisions: tuple[str, ...] = ("float64",)
+    devices: tuple[str, ...] = ("cpu",)
+    seeds: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The cells that share one worker process."""
+
+    task: str
+    backend: str
+    device: str
+    precision: str
+    cells: tuple[Cell, ...]
+
+
+def reference_cell(case: Case, precision: str = "float64") -> Cell:
+    """The cell that the others of its case are compared with."""
+    return Cell(case, "numpy", tasks.get(case.task).methods[0], "gradient", precision, "cpu")
+
+
+def cells(request: Request) -> list[Cell]:
+    """The cells asked for and the NumPy references that they need, references first within each task.
+
+    Raises:
+        UsageError: for an unknown name, or where nothing is left to do.
+    """
+    for kind, asked, known in (
+        ("task", request.tasks, tasks.NAMES),
+        ("size", request.sizes, SIZES),
+        ("backend", request.backends, BACKENDS),
+        ("operator", request.operators, OPERATORS),
+        ("precision", request.precisions, PRECISIONS),
+        ("device", request.devices, DEVICES),
+    ):
+        _check(kind, asked, known)
+    chosen = [tasks.get(name) for name in request.tasks or tasks.NAMES]
+    _check("variant", request.variants, [v for task in chosen for v in task.variants])
+    _check("method", request.methods, [m for task in chosen for m in task.methods])
+    found: dict[Cell, None] = {}
+    for task in chosen:
+        variants = [v for v in task.variants if request.variants is None or v in request.variants]
+        methods = [m for m in task.methods if request.methods is None or m in request.methods]
+        wanted = [
+            Cell(Case(task.name, variant, size, seed), backend, method, operator, precision, device)
+            for variant, size, seed, backend, device, precision, operator, method in product(
+                variants,
+                request.sizes,
+                request.seeds,
+                request.backends or BACKENDS,
+                request.devices,
+                sorted(request.precisions, key=PRECISIONS.index),
+                request.operators,
+                methods,
+            )
+            if operator == "gradient" or method == methods[0]  # a value knows no method
+        ]
+        found |= dict.fromkeys(reference_cell(cell.case) for cell in wanted)
+        found |= dict.fromkeys(reference_cell(cell.case, "float32") for cell in wanted if cell.precision == "float32")
+        found |= dict.fromkeys(wanted)
+    if not found:
+        raise UsageError("nothing to run: the chosen tasks have none of the chosen variants and methods")
+    return list(found)
+
+
+def groups(chosen: Sequence[Cell]) -> Iterator[Group]:
+    """The cells by worker process; the reference's backend and the float64 cells come first within a task."""
+
+    def key(cell: Cell) -> tuple[str, str, str, str]:
+        return cell.case.task, cell.backend, cell.device, cell.precision
+
+    def order(cell: Cell) -> tuple[int, int, int, int]:
+        return (
+            tasks.NAMES.index(cell.case.task),
+            BACKENDS.index(cell.backend),
+            DEVICES.index(cell.device),
+            PRECISIONS.index(cell.precision),
+        )
+
+    for (task, backend, device, precision), members in groupby(sorted(chosen, key=order), key):
+        yield Group(task, backend, device, precision, tuple(members))
+
+
+def estimate(cell: Cell) -> int:
+    """Bytes of host memory that a cell will need at its peak, the framework included."""
+    task = tasks.get(cell.case.task)
+    config = task.configure(cell.case.variant, cell.case.size)
+    return FRAMEWORK_BYTES + task.memory(config, cell.method, np.dtype(cell.precision).itemsize)
+
+
+def check_memory(chosen: Sequence[Cell], limit: int | None = None) -> None:
+    """Refuses cells that would not fit into ``limit`` bytes (default: what is free now).
+
+    Raises:
+        UsageError: naming the largest of them, its need and what there is.
+    """
+    free = limit if limit is not None else int(psutil.virtual_memory().available)
+    largest = max(chosen, key=estimate)
+    need = estimate(largest)
+    if need > free:
+        raise UsageError(
+            f"{largest.name} needs about {need / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are there: "
+            "choose a smaller --size or another --method, or set --memory-limit if you know better"
+        )
+
+
+def _check(kind: str, asked: Sequence[str] | None, known: Sequence[str]) -> None:
+    for name in asked or ():
+        if name not in known:
+            raise UsageError(f"there is no {kind} {name!r}; there are: {', '.join(dict.fromkeys(known))}")

@@ -1,0 +1,1 @@
+from suite.records import *  # temporary

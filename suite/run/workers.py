@@ -1,0 +1,208 @@
+"""Worker processes seen from the parent: started with their settings in the environment, and never trusted to live."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from suite.backends.find_julia import Julia
+from suite.measure import protocol
+
+COMMAND = (sys.executable, "-m", "suite.measure.worker")
+
+
+class WorkerDied(Exception):
+    """The worker ended, or was ended, before it answered. ``outcome`` is what its cell comes to."""
+
+    def __init__(self, outcome: str, reason: str) -> None:
+        super().__init__(reason)
+        self.outcome = outcome
+
+
+def environment(precision: str, device: str, threads: int, julia: Julia | None) -> dict[str, str]:
+    """The environment of a worker: this process's own, with precision and threads made explicit.
+
+    NumPy, PyTorch, XLA and Julia read these when they are loaded, so they must stand before the process starts.
+    """
+    count = str(threads)
+    settings = dict.fromkeys(
+        (
+            "OMP_NUM_THREADS",
+            "OPENBLAS_NUM_THREADS",
+            "MKL_NUM_THREADS",
+            "VECLIB_MAXIMUM_THREADS",
+            "NUMEXPR_NUM_THREADS",
+            "NPROC",  # the size of XLA's thread pool on the CPU
+        ),
+        count,
+    )
+    eigen = "true" if threads > 1 else "false"
+    flags = f"--xla_cpu_multi_thread_eigen={eigen} {os.environ.get('XLA_FLAGS', '')}".strip()
+    settings |= {
+        "JULIA_NUM_THREADS": "1",  # the tasks' threads are those of BLAS, on every backend
+        "XLA_FLAGS": flags,
+        "JAX_ENABLE_X64": "1" if precision == "float64" else "0",
+        "JAX_PLATFORMS": "cpu" if device == "cpu" else "cuda",
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        "NVIDIA_TF32_OVERRIDE": "0",
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+        "PYTHONHASHSEED": "0",
+        "PYTHONUNBUFFERED": "1",
+    }
+    if julia is not None:
+        settings |= julia.environment()
+    return os.environ | settings
+
+
+class Worker:
+    """One worker process. Use as a context manager: it does not outlive the block.
+
+    Args:
+        env: its whole environment.
+        log: the file that takes its standard error.
+        threads: on Linux the process is bound to this many processors, so that no framework can use more.
+        command: what to start; tests start workers that fail.
+    """
+
+    def __init__(self, env: dict[str, str], log: Path, threads: int, command: Sequence[str] = COMMAND) -> None:
+        self.log = log
+        self.killed_for = ""
+        self._oom_kills = _oom_kills()
+        with log.open("ab") as stderr:
+            self._log_start = stderr.tell()
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env=env,
+                start_new_session=True,  # Ctrl-C reaches the parent, which then decides
+            )
+        _bind(self.process.pid, threads)
+        self._lines: queue.Queue[bytes] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.put(line)
+        self._lines.put(b"")
+
+    def ask(
+        self, request: protocol.Request, timeout: float, on_phase: Callable[[str], None] = lambda name: None
+    ) -> protocol.Reply:
+        """Sends a request and waits for the answer to it.
+
+        Raises:
+            WorkerDied: if the worker ends first, answers nonsense, or takes more than ``timeout`` seconds.
+        """
+        from time import monotonic
+
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(protocol.encode(request) + b"\n")
+            self.process.stdin.flush()
+        except OSError:
+            raise self._died() from None
+        deadline = monotonic() + timeout
+        while True:
+            try:
+                line = self._lines.get(timeout=max(0.0, deadline - monotonic()))
+            except queue.Empty:
+                self.kill()
+                raise WorkerDied("timed_out", f"no answer within {timeout:g} s; the worker was stopped") from None
+            if not line:
+                raise self._died()
+            try:
+                reply: protocol.Reply = protocol.decode_reply(line)
+            except ValueError as error:
+                self.kill()
+                raise WorkerDied("crashed", f"the worker's answer cannot be read ({error})") from error
+            if not isinstance(reply, protocol.Phase):
+                return reply
+            on_phase(reply.name)
+
+    def _died(self) -> WorkerDied:
+        code = self.process.wait()
+        last = self._last_words()
+        if code >= 0:
+            return WorkerDied("crashed", f"the worker ended with exit code {code}{last}")
+        name = signal.Signals(-code).name
+        if -code == signal.SIGKILL and _oom_kills() > self._oom_kills:
+            return WorkerDied("out_of_memory", "the system's out-of-memory killer ended the worker (SIGKILL)")
+        return WorkerDied("crashed", f"the worker was killed by {name}{last}")
+
+    def _last_words(self) -> str:
+        with self.log.open("rb") as file:
+            file.seek(self._log_start)
+            lines = [line for line in file.read()[-2000:].decode(errors="replace").splitlines() if line.strip()]
+        return f"; its last words: {lines[-1].strip()}" if lines else ""
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def kill(self) -> None:
+        """Ends the process and whatever it started."""
+        try:
+            if hasattr(os, "killpg"):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            else:
+                self.process.kill()
+        except ProcessLookupError:
+            pass
+        self.process.wait()
+        self._reader.join()
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(OSError):  # what was still to be written has no reader any more
+                pipe.close()
+
+    def close(self) -> None:
+        """Asks the process to end, and ends it if it does not."""
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.close()
+            self.process.wait(timeout=10)
+        except (OSError, subprocess.TimeoutExpired):
+            pass
+        self.kill()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.kill()
+
+
+def _bind(pid: int, threads: int) -> None:
+    if hasattr(os, "sched_setaffinity"):
+        allowed = sorted(os.sched_getaffinity(0))
+        with contextlib.suppress(OSError):  # it has ended already, or the system forbids it
+            os.sched_setaffinity(pid, allowed[:threads])
+
+
+def _oom_kills() -> int:
+    """How often the kernel has killed for want of memory, where it says so."""
+    try:
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    except OSError:
+        pass
+    return 0

@@ -1,0 +1,182 @@
+"""What a task, a case and a cell are: frozen data; no framework is imported here.
+
+A *task* is a piece of mathematics. A *case* is a task with its inputs fixed (variant, size, seed). A *cell* is a case
+computed by one method on one backend, device and precision. Cells of one case must agree: that is what is checked.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from suite.errors import UsageError
+
+Array = NDArray[Any]
+"""A host array."""
+Arrays = dict[str, Array]
+"""Named host arrays: ``params`` (the flat θ) and whatever data the task needs."""
+
+BACKENDS = ("numpy", "torch", "jax", "julia")
+SIZES = ("tiny", "small", "medium", "large")
+PRECISIONS = ("float64", "float32")
+DEVICES = ("cpu", "cuda")
+OPERATORS = ("value", "gradient")
+OUTCOMES = (
+    "ok",
+    "disagrees",
+    "unsupported",
+    "unavailable",
+    "error",
+    "timed_out",
+    "crashed",
+    "out_of_memory",
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One named block of the flat parameter vector, stored in C order."""
+
+    name: str
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the flat parameter vector θ of shape ``(P,)`` is cut into named blocks."""
+
+    blocks: tuple[Block, ...]
+
+    @property
+    def size(self) -> int:
+        """The parameter count P."""
+        return sum(block.size for block in self.blocks)
+
+    def split(self, theta: Array) -> Arrays:
+        """Views of ``theta`` (shape ``(P,)``) by block name, each in its block's shape.
+
+        Raises:
+            ValueError: if ``theta`` is not of shape ``(P,)``.
+        """
+        if theta.shape != (self.size,):
+            raise ValueError(f"expected parameters of shape ({self.size},), got {theta.shape}")
+        parts: Arrays = {}
+        start = 0
+        for block in self.blocks:
+            parts[block.name] = theta[start : start + block.size].reshape(block.shape)
+            start += block.size
+        return parts
+
+    def name_of(self, index: int) -> str:
+        """The name of one component of θ, such as ``W[3,5]``.
+
+        Raises:
+            IndexError: if ``index`` is not in ``range(P)``.
+        """
+        if not 0 <= index < self.size:
+            raise IndexError(f"component {index} of {self.size} parameters")
+        for block in self.blocks:
+            if index < block.size:
+                where = ",".join(str(int(i)) for i in np.unravel_index(index, block.shape))
+                return f"{block.name}[{where}]"
+            index -= block.size
+        raise AssertionError("unreachable")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A task with its inputs fixed: every backend is given these same arrays."""
+
+    task: str
+    variant: str
+    size: str
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """A name fit for a folder."""
+        return f"{self.task}-{self.variant}-{self.size}-seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A case computed by one method on one backend, device and precision."""
+
+    case: Case
+    backend: str
+    method: str
+    operator: str
+    precision: str
+    device: str
+
+    @property
+    def key(self) -> str:
+        """A name that is unique within its case and fit for a file."""
+        return f"{self.backend}-{self.method}-{self.operator}-{self.precision}-{self.device}"
+
+    @property
+    def name(self) -> str:
+        """A name that is unique within a run."""
+        return f"{self.case.key}/{self.key}"
+
+
+@dataclass(frozen=True)
+class Functions:
+    """What a task gives a backend: plain functions of ``(theta, data)`` in the framework's own arrays.
+
+    ``value`` returns the scalar loss; ``gradient`` returns ``(loss, dL/dθ)`` with the gradient flat, in θ's order;
+    ``outputs`` returns named arrays for pictures and further checks; ``work`` counts the work that was really done.
+    """
+
+    value: Callable[[Any, Any], Any]
+    gradient: Callable[[Any, Any], tuple[Any, Any]]
+    outputs: Callable[[Any, Any], dict[str, Any]]
+    work: Callable[[Any, Any], dict[str, int]]
+    engine: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """The declaration of a task. The mathematics lives beside it, one module a backend.
+
+    Attributes:
+        name: the folder's name under ``suite/tasks``.
+        title: one line for people.
+        variants: the kinds of problem within the task.
+        methods: how the gradient may be computed; the first is the reference's.
+        configure: ``(variant, size)`` to a frozen dataclass of scalars and strings; raises UsageError where a variant
+            has no such size.
+        draw: ``(config, seed)`` to float64 arrays: ``params`` of shape ``(P,)`` and the data.
+        layout: the names and shapes within ``params``.
+        work: the work invariants that every backend must report, from the configuration alone.
+        memory: ``(config, method, itemsize)`` to an estimate of the peak host memory of a gradient, in bytes.
+        tolerance: the largest relative L2 error of a float64 gradient against the reference.
+        closed_form: ``(config, inputs)`` to ``(value, gradient)`` where the exact answer is known, else None.
+    """
+
+    name: str
+    title: str
+    variants: tuple[str, ...]
+    methods: tuple[str, ...]
+    configure: Callable[[str, str], Any]
+    draw: Callable[[Any, int], Arrays]
+    layout: Callable[[Any], Layout]
+    work: Callable[[Any], dict[str, int]]
+    memory: Callable[[Any, str, int], int]
+    tolerance: float
+    closed_form: Callable[[Any, Mapping[str, Array]], tuple[float, Array] | None]
+
+    def check(self, *, variant: str | None = None, method: str | None = None) -> None:
+        """Raises UsageError, with the valid names, if the task lacks the variant or method."""
+        for kind, asked, known in (("variant", variant, self.variants), ("method", method, self.methods)):
+            if asked is not None and asked not in known:
+                raise UsageError(f"task {self.name} has no {kind} {asked!r}; it has: {', '.join(known)}")

@@ -1,0 +1,1 @@
+"""ODE flow density estimation (task 1)."""

@@ -1,0 +1,1 @@
+"""The quantum circuit Born machine (task 3)."""

@@ -1,0 +1,117 @@
+"""The judge is judged: planted errors are caught, true gradients are not refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from suite import tasks
+from suite.agree import verdict
+from suite.measure.protocol import Result
+from suite.records import Memory, Seconds
+from suite.run.plan import reference_cell
+from suite.spec import Array, Arrays, Case, Cell
+
+CASES = [Case(name, variant, "tiny", 0) for name in tasks.NAMES for variant in tasks.get(name).variants]
+
+
+def truth(case: Case) -> tuple[Arrays, Result]:
+    task = tasks.get(case.task)
+    config = task.configure(case.variant, case.size)
+    functions = tasks.functions(case.task, "numpy", config, task.methods[0])
+    data = task.draw(config, case.seed)
+    theta = data.pop("params")
+    value, gradient = functions.gradient(theta, data)
+    work = functions.work(theta, data)
+    return {"value": np.asarray(value), "gradient": gradient}, Result(float(value), work, Seconds(), Memory())
+
+
+def judge(case: Case, arrays: Arrays, result: Result, cell: Cell | None = None) -> tuple[str, str]:
+    task = tasks.get(case.task)
+    config = task.configure(case.variant, case.size)
+    right, _ = truth(case)
+    data = task.draw(config, case.seed)
+    yardstick = verdict.Yardstick(
+        reference_cell(case).key, float(right["value"]), right["gradient"], exact=task.closed_form(config, data)
+    )
+    cell = cell or Cell(case, "torch", task.methods[0], "gradient", "float64", "cpu")
+    outcome, reason, _ = verdict.judge(task, cell, config, arrays, result, yardstick)
+    return outcome, reason
+
+
+def one_component(gradient: Array, change: Callable[[float], float]) -> Array:
+    planted = gradient.copy()
+    largest = int(np.abs(gradient).argmax())
+    planted[largest] = change(planted[largest])
+    return planted
+
+
+PLANTED: dict[str, Callable[[Array], Array]] = {
+    "wrong sign": lambda g: -g,
+    "dropped term": lambda g: one_component(g, lambda x: 0.0),
+    "1e-6 in one component": lambda g: one_component(g, lambda x: x * (1 + 1e-6)),
+    "swapped parameters": lambda g: g[::-1].copy(),
+    "NaN": lambda g: one_component(g, lambda x: np.nan),
+    "Inf": lambda g: one_component(g, lambda x: np.inf),
+    "wrong dtype": lambda g: g.astype(np.float32),
+    "silent float32": lambda g: g.astype(np.float32).astype(np.float64),
+    "wrong size": lambda g: g[:-1],
+    "wrong shape": lambda g: g[:, None],
+}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.key)
+@pytest.mark.parametrize("name", PLANTED)
+def test_planted_errors_are_caught(case: Case, name: str) -> None:
+    arrays, result = truth(case)
+    outcome, reason = judge(case, arrays | {"gradient": PLANTED[name](arrays["gradient"])}, result)
+    assert outcome == "disagrees"
+    assert reason
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.key)
+def test_the_truth_is_ok(case: Case) -> None:
+    arrays, result = truth(case)
+    assert judge(case, arrays, result) == ("ok", "")
+
+
+def test_a_wrong_value_and_missing_work_are_caught() -> None:
+    arrays, result = truth(CASES[0])
+    outcome, reason = judge(CASES[0], arrays | {"value": arrays["value"] * (1 + 1e-9)}, result)
+    assert outcome == "disagrees"
+    assert "the value is off" in reason
+    short = Result(result.value, result.invariants | {"rhs_evaluations": 39}, Seconds(), Memory())
+    outcome, reason = judge(CASES[0], arrays, short)
+    assert outcome == "disagrees"
+    assert "rhs_evaluations is 39 where the task demands 40" in reason
+
+
+def test_float32_is_judged_by_the_references_own_error() -> None:
+    case = CASES[0]
+    task = tasks.get(case.task)
+    cell = Cell(case, "jax", task.methods[0], "gradient", "float32", "cpu")
+    g = np.ones(4)
+    loose = verdict.Yardstick("k", 1.0, g, float32_error=1e-3)
+    tight = verdict.Yardstick("k", 1.0, g, float32_error=1e-9)
+    assert verdict.tolerance(task, cell, loose) == pytest.approx(1e-2)
+    assert verdict.tolerance(task, cell, tight) == verdict.FLOAT32_FLOOR
+
+
+def test_finite_differences_that_contradict_the_reference_are_told() -> None:
+    case = CASES[0]
+    task = tasks.get(case.task)
+    arrays, result = truth(case)
+    contradicted = Result(
+        result.value,
+        result.invariants,
+        Seconds(),
+        Memory(),
+        finite_differences=1e-5,
+        finite_differences_tolerance=1e-9,
+    )
+    config = task.configure(case.variant, case.size)
+    outcome, reason, _ = verdict.judge(task, reference_cell(case), config, arrays, contradicted, None)
+    assert outcome == "disagrees"
+    assert "finite differences" in reason

@@ -1,0 +1,22 @@
+"""Julia's own tests of DiffProgTasks, under a plain ``julia`` without Python."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+
+from suite.backends.find_julia import Search, package_folder
+
+
+@pytest.mark.julia
+def test_runtests(julia: Search) -> None:
+    found = julia.julia
+    assert found is not None
+    command = [found.executable, f"--project={found.project}", "--startup-file=no"]
+    script = str(package_folder() / "test" / "runtests.jl")
+    done = subprocess.run([*command, script], env=os.environ | found.environment(), capture_output=True, text=True)
+    print(done.stdout, done.stderr)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Test Summary" in done.stdout

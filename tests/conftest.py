@@ -1,0 +1,63 @@
+"""What the tests share: Julia if it is there, and runs in a temporary folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from suite.backends import find_julia, setup_julia
+from suite.records import Record
+from suite.run import driver, plan
+from suite.run.workers import COMMAND
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--require-julia", action="store_true", help="fail, instead of skipping, where Julia is absent")
+
+
+def pytest_report_header() -> str:
+    search = find_julia.find()
+    if search.julia is None:
+        return f"julia: unavailable, its tests are skipped: {search.reason}; to mend this: {search.mend}"
+    return f"julia: {search.julia.version} {search.julia.route}: {search.julia.executable}"
+
+
+@pytest.fixture(scope="session")
+def julia(pytestconfig: pytest.Config) -> find_julia.Search:
+    """A Julia that is ready to run the tasks; without one the test is skipped."""
+    search = find_julia.find()
+    if search.julia is None:
+        reason = f"Julia is unavailable: {search.reason}"
+        if pytestconfig.getoption("--require-julia"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    if not search.julia.precompiled:
+        setup_julia.precompile(search.julia)
+    return search
+
+
+Runner = Callable[..., list[Record]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Runner:
+    """Runs a request in workers and returns the records; they are also in ``tmp_path/run``."""
+
+    def run_(
+        request: plan.Request,
+        *,
+        resume: bool = False,
+        command: Sequence[str] = COMMAND,
+        time_limit: float = 300.0,
+        julia: find_julia.Search | None = None,
+    ) -> list[Record]:
+        settings = driver.Settings(
+            seconds=0.0, time_limit=time_limit, command=command, julia=julia or find_julia.Search()
+        )
+        running = driver.Run(tmp_path / "run", settings)
+        running.start(resume=resume)
+        return running.run(plan.cells(request))
+
+    return run_

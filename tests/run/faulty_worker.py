@@ -1,0 +1,68 @@
+"""A real worker that fails on purpose: ``faulty_worker.py FAULT METHOD`` goes wrong when it measures that method."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+import numpy as np
+
+from suite.measure import protocol, worker
+
+fault, method = sys.argv[1:]
+
+
+class Faulty(worker.Worker):
+    method = ""
+
+    def prepare(self, request: protocol.Prepare) -> protocol.Reply:
+        self.method = request.method
+        return super().prepare(request)
+
+    def measure(self, request: protocol.Measure) -> protocol.Reply:
+        if self.method == method:
+            self.go_wrong()
+        return super().measure(request)
+
+    def go_wrong(self) -> None:
+        match fault:
+            case "SIGSEGV" | "SIGKILL":
+                os.kill(os.getpid(), signal.Signals[fault])
+            case "hang":
+                time.sleep(3600)
+            case "exit":
+                print("so long", file=sys.stderr)
+                os._exit(7)
+            case "nonsense":
+                self.replies.write(b"what?\n")
+                self.replies.flush()
+                time.sleep(3600)
+            case "exception":
+                raise RuntimeError("the sky fell")
+            case "memory":
+                np.zeros(2**50)
+            case "NaN" | "sign" | "work":
+                self.corrupt()
+
+    def corrupt(self) -> None:
+        fetch, work = self.prepared.fetch, self.prepared.work
+
+        def fetch_corrupted(result: Any) -> tuple[float, Any]:
+            value, gradient = fetch(result)
+            gradient = -gradient if fault == "sign" else gradient.copy()
+            if fault == "NaN":
+                gradient[1] = np.nan
+            return value, gradient
+
+        changed: dict[str, Any] = {"fetch": fetch_corrupted}
+        if fault == "work":
+            changed = {"work": lambda: work() | {"steps": 9}}
+        self.prepared = dataclasses.replace(self.prepared, **changed)
+
+
+worker.Worker = Faulty  # type: ignore[misc]
+worker.main()

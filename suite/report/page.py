@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from suite.records import Record
 from suite.report import evidence, format
@@ -158,10 +158,13 @@ def _embedded(path: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 
-def _render(template: str, report: Report, *, escape: bool) -> str:
-    loader = PackageLoader("suite.report")
+def _render(template: str, report: Report) -> str:
     environment = Environment(
-        loader=loader, autoescape=escape, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("suite.report"),
+        autoescape=select_autoescape(["html.j2"]),  # in Markdown the filter `md` does it
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {
         "seconds": format.seconds,
@@ -181,9 +184,9 @@ def _render(template: str, report: Report, *, escape: bool) -> str:
 
 def html(report: Report) -> str:
     """The page: one file with its style and images inside, nothing to fetch and no script."""
-    return _render("report.html.j2", report, escape=True)
+    return _render("report.html.j2", report)
 
 
 def summary(report: Report) -> str:
     """The same in brief, as Markdown."""
-    return _render("summary.md.j2", report, escape=False)
+    return _render("summary.md.j2", report)

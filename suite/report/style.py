@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 COLOURS = {"numpy": "#0072B2", "torch": "#D55E00", "jax": "#009E73", "julia": "#CC79A7"}
 """From the palette of Okabe and Ito."""
@@ -42,8 +43,8 @@ def settings() -> Iterator[None]:
 
 def figure(height: float) -> Figure:
     """An empty figure of the usual width and ``height`` inches, with no tie to pyplot."""
-    drawing = Figure(figsize=(WIDTH, height), layout="constrained")
-    drawing.get_layout_engine().set(h_pad=0.1, hspace=0.0)  # inches: room between a label and the next title
+    roomy = ConstrainedLayoutEngine(h_pad=0.1)  # inches between a label and the next title
+    drawing = Figure(figsize=(WIDTH, height), layout=roomy)
     FigureCanvasAgg(drawing)
     return drawing
 

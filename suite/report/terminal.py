@@ -39,7 +39,8 @@ class _Verdict:
         cases = [(case, [_row(cell) for cell in cells]) for case, cells in by_case(rows(tables.cells(self.records)))]
         every = [row for _, group in cases for row in group]
         for case, group in cases:
-            grid = Table(title=Text(case, "bold"), title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+            title = Text(case, "bold")
+            grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
             for name in every[0] if wide else _NARROW:
                 # The same widths in each table, so that the columns of all cases are in line.
                 least = max(len(name), *(len(row[name]) for row in every))

@@ -20,7 +20,7 @@ from suite.errors import UsageError
 from suite.records import Record
 from suite.run import doctor as examination
 from suite.run import driver, plan
-from suite.spec import SIZES, Cell
+from suite.spec import BACKENDS, SIZES, Cell
 
 app = typer.Typer(
     help="For the same physics, do PyTorch, JAX and Julia give the same gradient, and what does it cost?",
@@ -120,7 +120,7 @@ def run(
         seeds=_seeds(names(seed)),
     )
     required = names(require) or ()
-    plan.cells(plan.Request(backends=required or None))  # refuses an unknown name before anything starts
+    plan.check_names("backend", required, request.backends or BACKENDS)
     cells = plan.cells(request)
     plan.check_memory(cells, None if memory_limit is None else int(memory_limit * 2**30))
     folder = folder or Path("reports") / datetime.now().strftime("%Y-%m-%d-%H%M%S")

@@ -22,7 +22,7 @@ class Seconds(msgspec.Struct, frozen=True, kw_only=True, rename={"import_": "imp
     """Wall-clock seconds by phase. Lists hold the raw steady samples, each the time of *one* call."""
 
     import_: float | None = None
-    """From the worker's first line to the framework being imported and ready (Julia: its start included)."""
+    """From the start of the worker process to the framework being imported and ready (Julia: its start included)."""
     setup: float | None = None
     """Reading inputs, moving them to the device, building the problem."""
     first_value: float | None = None
@@ -114,6 +114,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """The command that would make an unavailable cell available."""
     value: float | None = None
     parameters: Count = 0
+    data: str = ""
+    """What the data really is, such as which images."""
     invariants: dict[str, int] = {}
     seconds: Seconds = Seconds()
     memory: Memory = Memory()

@@ -161,6 +161,7 @@ class Task:
         memory: ``(config, method, itemsize)`` to an estimate of the peak host memory of a gradient, in bytes.
         tolerance: the largest relative L2 error of a float64 gradient against the reference.
         closed_form: ``(config, inputs)`` to ``(value, gradient)`` where the exact answer is known, else None.
+        describe: what the data of a configuration is, in a few words.
     """
 
     name: str
@@ -173,7 +174,8 @@ class Task:
     work: Callable[[Any], dict[str, int]]
     memory: Callable[[Any, str, int], int]
     tolerance: float
-    closed_form: Callable[[Any, Mapping[str, Array]], tuple[float, Array] | None]
+    closed_form: Callable[[Any, Mapping[str, Array]], tuple[float, Array] | None] = lambda config, inputs: None
+    describe: Callable[[Any], str] = lambda config: ""
 
     def check(self, *, variant: str | None = None, method: str | None = None) -> None:
         """Raises UsageError, with the valid names, if the task lacks the variant or method."""

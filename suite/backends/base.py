@@ -56,6 +56,7 @@ class Backend(Protocol):
 
         Raises:
             Unavailable: if the framework or device is not there.
+            Unsupported: if the backend never computes on such a device.
         """
 
     def prepare(self, task: str, config: Any, method: str, inputs: Arrays) -> Prepared:

@@ -22,7 +22,7 @@ class JuliaBackend:
 
     def open(self, precision: str, device: str, threads: int) -> None:
         if device != "cpu":
-            raise Unavailable(f"the Julia tasks have no {device} path yet: they compute on the CPU")
+            raise Unsupported(f"the Julia tasks have no {device} path yet: they compute on the CPU")
         try:
             from juliacall import Main
         except ImportError as error:

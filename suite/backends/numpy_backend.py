@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from suite import tasks
-from suite.backends.base import Prepared, Unavailable, Unsupported, by_hand, in_precision
+from suite.backends.base import Prepared, Unsupported, by_hand, in_precision
 from suite.spec import Arrays
 
 
@@ -17,7 +17,7 @@ class NumpyBackend:
 
     def open(self, precision: str, device: str, threads: int) -> None:
         if device != "cpu":
-            raise Unavailable(f"NumPy computes on the CPU only, not on {device}")
+            raise Unsupported(f"NumPy computes on the CPU only, not on {device}")
         import scipy.special  # noqa: F401  - so that no timed call pays for the import
 
         self.precision = precision

@@ -5,23 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from time import perf_counter
+from time import perf_counter, time
+from typing import BinaryIO
 
-STARTED = perf_counter()
+import numpy as np
+import psutil
 
-from typing import BinaryIO  # noqa: E402
-
-import numpy as np  # noqa: E402
-
-from suite import backends, tasks  # noqa: E402
-from suite.backends.base import Backend, Prepared, Unavailable, Unsupported  # noqa: E402
-from suite.measure import clock, finite_differences, memory, protocol  # noqa: E402
-from suite.records import Memory, Seconds  # noqa: E402
-from suite.spec import Arrays  # noqa: E402
-
+from suite import backends, tasks
+from suite.backends.base import Backend, Prepared, Unavailable, Unsupported
+from suite.measure import clock, finite_differences, memory, protocol
+from suite.records import Memory, Seconds
+from suite.spec import Arrays
 
 LONG_CALL = 1.0
-"""Seconds. What the harness costs is not measured on calls longer than this: it cannot matter, and would double the run."""
+"""Seconds. On longer calls what the harness costs is not measured: it cannot matter, and would double the run."""
 
 
 class Worker:
@@ -43,7 +40,7 @@ class Worker:
         self.say(protocol.Phase("import"))
         self.backend = backends.get(request.backend)
         self.backend.open(request.precision, request.device, request.threads)
-        seconds = perf_counter() - STARTED
+        seconds = time() - psutil.Process().create_time()
         return protocol.Ready(seconds, versions=self.backend.versions(), switches=self.backend.switches())
 
     def prepare(self, request: protocol.Prepare) -> protocol.Reply:

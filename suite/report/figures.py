@@ -124,7 +124,7 @@ def _against(
             axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
             axes.xaxis.set_minor_formatter(NullFormatter())
         else:
-            axes.set_xlim(min(axes.get_xlim()[0], 0.95), max(axes.get_xlim()[1], 1.05))
+            axes.set_xlim(min(axes.get_xlim()[0], 0.95), max(axes.get_xlim()[1] + 0.01, 1.05))
             axes.xaxis.set_major_locator(MaxNLocator(6))
     return figure
 

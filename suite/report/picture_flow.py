@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from suite.report import style
-from suite.report.pictures import Shown, square
+from suite.report.pictures import Shown, largest, square
 from suite.spec import Array, Arrays, Case
 from suite.tasks.flow.data import grey
 
@@ -46,7 +46,7 @@ def picture(case: Case, inputs: Arrays, shown: Sequence[Shown]) -> Figure | None
 
 def _rows(figure: SubFigure, side: int, data: Array, latent: Array) -> None:
     """Images: the data back through the inverse of its preprocessing, and below each its latent variables."""
-    limit = float(np.quantile(np.abs(latent), 0.98))
+    limit = float(np.quantile(np.abs(latent), 0.98)) if np.isfinite(latent).all() else largest(latent)
     rows = (
         ("data: grey levels from 0 (white) to 1 (black)", grey(data), 0.0, 1.0, "Greys"),
         (f"latent: from -{limit:.2g} (brown) to {limit:.2g} (violet)", latent, -limit, limit, "PuOr"),

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure, SubFigure
 from suite import tasks
 from suite.errors import UsageError
 from suite.report import style
-from suite.report.pictures import Shown, bins
+from suite.report.pictures import Shown, bins, largest
 from suite.spec import Array, Arrays, Case
 
 _IMAGES = 8
@@ -23,6 +23,8 @@ def picture(case: Case, inputs: Arrays, shown: Sequence[Shown]) -> Figure | None
     if "target" not in inputs:
         return None
     target, distribution = inputs["target"], shown[0].arrays["distribution"]
+    if distribution.shape != target.shape:
+        return None
     qubits = int(target.size).bit_length() - 1
     shape = _pixels(case)
     figure = style.figure(6.4 + (2.4 if shape else 0))
@@ -85,7 +87,7 @@ def _gradient(figure: SubFigure, axes: Axes, case: Case, qubits: int, one: Shown
         axes.set_ylabel("∂L/∂θ")
         return
     matrix = np.concatenate(layers, axis=1)
-    limit = float(np.max(np.abs(matrix))) or 1.0
+    limit = largest(matrix)
     edges_x, edges_y = np.arange(matrix.shape[1] + 1), np.arange(qubits + 1) - 0.5
     mesh = axes.pcolormesh(edges_x, edges_y, matrix, cmap="PuOr", vmin=-limit, vmax=limit)
     starts = np.cumsum([0, *(layer.shape[1] for layer in layers)])

@@ -36,8 +36,6 @@ class Shown:
         if self is reference:
             return f"{self.name} (reference)"
         mine, theirs = self.arrays[output], reference.arrays[output]
-        if mine.shape != theirs.shape:
-            return f"{self.name}: of another shape"
         return f"{self.name}: within {float(np.max(np.abs(mine - theirs))):.0e} of {reference.backend}"
 
 
@@ -51,14 +49,21 @@ def square(length: int) -> int | None:
 
 
 def one_each(folder: Path, records: Sequence[Record], output: str) -> list[Shown]:
-    """One cell a backend that returned ``output``, the reference first."""
+    """One cell a backend that returned ``output``, the reference first; what has another shape cannot be drawn."""
     shown: dict[str, Shown] = {}
     for record in sorted(records, key=arrays.rank):
         if record.backend not in shown:
             found = arrays.results(folder, record)
             if found and output in found:
-                shown[record.backend] = Shown(record, found)
+                first = next(iter(shown.values()), None)
+                if first is None or first.arrays[output].shape == found[output].shape:
+                    shown[record.backend] = Shown(record, found)
     return list(shown.values())
+
+
+def largest(values: Array) -> float:
+    """The largest finite magnitude, or 1 if there is none above zero: the end of a colour scale."""
+    return float(np.abs(values[np.isfinite(values)]).max(initial=0.0)) or 1.0
 
 
 def bins(values: Array, most: int = 256) -> Array:

@@ -131,9 +131,10 @@ class Run:
             return None
         if isinstance(reply, protocol.Ready):
             return reply
-        failure = msgspec.convert(msgspec.to_builtins(reply), protocol.Failure)
-        while todo:
-            self._finish(todo.pop(0), outcome=failure.outcome, reason=failure.reason, mend=failure.mend)
+        if not isinstance(reply, protocol.Failure):
+            reply = protocol.Failure("error", f"the worker answered {type(reply).__name__}")
+        while todo:  # what kept the backend from opening keeps all its cells from running
+            self._finish(todo.pop(0), outcome=reply.outcome, reason=reply.reason, mend=reply.mend)
         return None
 
     def _run_cell(self, worker: Worker, opened: protocol.Ready, cell: Cell) -> None:
@@ -145,6 +146,7 @@ class Run:
         common: dict[str, Any] = {
             "started": started,
             "parameters": task.layout(config).size,
+            "data": task.describe(config),
             "provenance": self._provenance(cell, opened),
         }
 

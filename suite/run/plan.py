@@ -62,10 +62,10 @@ def cells(request: Request) -> list[Cell]:
         ("precision", request.precisions, PRECISIONS),
         ("device", request.devices, DEVICES),
     ):
-        _check(kind, asked, known)
+        check_names(kind, asked, known)
     chosen = [tasks.get(name) for name in request.tasks or tasks.NAMES]
-    _check("variant", request.variants, [v for task in chosen for v in task.variants])
-    _check("method", request.methods, [m for task in chosen for m in task.methods])
+    check_names("variant", request.variants, [v for task in chosen for v in task.variants])
+    check_names("method", request.methods, [m for task in chosen for m in task.methods])
     found: dict[Cell, None] = {}
     for task in chosen:
         variants = [v for v in task.variants if request.variants is None or v in request.variants]
@@ -133,7 +133,8 @@ def check_memory(chosen: Sequence[Cell], limit: int | None = None) -> None:
         )
 
 
-def _check(kind: str, asked: Sequence[str] | None, known: Sequence[str]) -> None:
+def check_names(kind: str, asked: Sequence[str] | None, known: Sequence[str]) -> None:
+    """Raises UsageError, with the known names, for the first that is unknown."""
     for name in asked or ():
         if name not in known:
             raise UsageError(f"there is no {kind} {name!r}; there are: {', '.join(dict.fromkeys(known))}")

@@ -108,4 +108,5 @@ TASK = Task(
     memory=memory,
     tolerance=1e-11,
     closed_form=closed_form,
+    describe=lambda config: data.describe(config.source),
 )

@@ -251,7 +251,8 @@ def doctor(
         findings = examination.examine(search, threads)
     table = Table("backend", "device", "state", "detail", "to mend it")
     for finding in findings:
-        state = "[green]ready[/green]" if not finding.reason else "[yellow]unavailable[/yellow]"
+        colour = "green" if finding.state == "ready" else "yellow"
+        state = f"[{colour}]{finding.state}[/{colour}]"
         table.add_row(finding.backend, finding.device, state, finding.detail or finding.reason, finding.mend)
     out.print(table)
 

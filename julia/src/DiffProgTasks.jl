@@ -7,7 +7,11 @@ here times, prints or draws random numbers. Arrays are column-major: a C-ordered
 """
 module DiffProgTasks
 
+using ChainRulesCore: ChainRulesCore
+using DifferentiationInterface: DifferentiationInterface
 using LinearAlgebra: BLAS
+using Yao: Yao
+using Zygote: Zygote
 
 include("interface.jl")
 include("flow.jl")
@@ -34,8 +38,9 @@ The versions of the packages that compute.
 """
 versions() = (
     DiffProgTasks = string(pkgversion(@__MODULE__)),
-    DifferentiationInterface = string(pkgversion(parentmodule(value_and_gradient))),
+    DifferentiationInterface = string(pkgversion(DifferentiationInterface)),
     Yao = string(pkgversion(Yao)),
+    YaoBlocks = string(pkgversion(Yao.YaoBlocks)),
     Zygote = string(pkgversion(Zygote)),
     blas = join((basename(library.libname) for library in BLAS.get_config().loaded_libs), ", "),
 )

@@ -3,10 +3,9 @@
 # Batches are d × B, one column a sample. A *field* is a callable x -> (v, g): the velocity v = ∇u of shape d × B and the
 # divergence g = ∇²u of shape (B,). Zygote differentiates everything below except `activate`, which has its own rule.
 
-using ChainRulesCore: ChainRulesCore, NoTangent, @non_differentiable, unthunk
+using ChainRulesCore: NoTangent, @non_differentiable, unthunk
 using DifferentiationInterface: AutoZygote, Constant, prepare_gradient, value_and_gradient
 using LinearAlgebra: tr
-using Zygote: Zygote
 
 # Fields
 

@@ -25,7 +25,6 @@ using Yao:
     state,
     subblocks,
     zero_state
-using Yao: Yao
 
 # The circuit
 

@@ -23,8 +23,8 @@ class JaxBackend:
             raise Unavailable(f"JAX cannot be imported ({error})", "python -m pip install jax") from error
         try:
             self.device = jax.devices("gpu" if device == "cuda" else "cpu")[0]
-        except RuntimeError as error:
-            raise Unavailable(f"JAX sees no {device} device ({str(error).splitlines()[0]})") from error
+        except (RuntimeError, AssertionError) as error:  # the latter where its CUDA plugin is not installed
+            raise Unavailable(f"JAX sees no {device} device", 'python -m pip install "jax[cuda]"') from error
         self.jax = jax
         self.precision = precision
         jax.config.update("jax_enable_x64", precision == "float64")

@@ -145,12 +145,18 @@ def _is_out_of_memory(text: str) -> bool:
     return any(word.lower() in text.lower() for word in words)
 
 
-def private_stdout() -> BinaryIO:
-    """Keeps the real standard output for replies; from now on descriptor 1 is standard error, for all that print."""
-    replies = os.fdopen(os.dup(1), "wb")
+def private_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """The pipes for requests and replies, out of every framework's reach.
+
+    From now on descriptor 0 is empty and descriptor 1 is standard error, for all that print. Julia's event loop makes
+    the standard input it finds non-blocking, which would look like the end of the requests.
+    """
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    with open(os.devnull, "rb") as empty:  # noqa: PTH123 - a descriptor is wanted
+        os.dup2(empty.fileno(), 0)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
-    return replies
+    return requests, replies
 
 
 def die_with_parent() -> None:
@@ -164,8 +170,9 @@ def die_with_parent() -> None:
 
 def main() -> None:
     die_with_parent()
-    worker = Worker(private_stdout())
-    for line in sys.stdin.buffer:
+    requests, replies = private_pipes()
+    worker = Worker(replies)
+    for line in requests:
         worker.say(worker.answer(protocol.decode_request(line)))
 
 

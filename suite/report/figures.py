@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from suite.report import style
-from suite.report.format import error, ratio, tax
+from suite.report.format import ratio, tax
 from suite.report.style import ALARM
 
 CHEAP = 5.0
@@ -158,25 +158,33 @@ def agreement(pairs: pd.DataFrame) -> Figure | None:
     if not groups:
         return None
     names = [list(dict.fromkeys([*group["first"], *group["second"]])) for _, group in groups]
-    columns = 2 if len(groups) > 1 and max(map(len, names)) <= 7 else 1
+    columns = 2 if len(groups) > 1 and max(map(len, names)) <= 9 else 1
     tall = [max(map(len, names[i : i + columns])) for i in range(0, len(groups), columns)]
-    figure = style.figure(sum(0.36 * (lines - 1) + 1.75 for lines in tall) + 0.9)
-    grid = figure.add_gridspec(ceil(len(groups) / columns), columns, height_ratios=[lines + 4 for lines in tall])
+    figure = style.figure(sum(0.28 * (lines - 1) + 1.7 for lines in tall) + 0.9)
+    grid = figure.add_gridspec(ceil(len(groups) / columns), columns, height_ratios=[lines + 5 for lines in tall])
     for index, ((key, group), cells) in enumerate(zip(groups, names, strict=True)):
         axes = figure.add_subplot(grid[divmod(index, columns)])
         mesh = _triangle(axes, group, cells)
         tolerances = sorted(set(group["tolerance"].dropna()))
-        axes.set_title(_heading(*key) + "".join(f" · tolerance {t:.0e}" for t in tolerances), loc="left")
+        allowed = ", at most " + ", ".join(f"{t:.0e}" for t in tolerances) if tolerances else ""
+        axes.set_title(_heading(*key) + allowed, loc="left")
     name = "log₁₀ of the relative L2 difference (no unit)"
     bar = figure.colorbar(mesh, ax=figure.axes, location="bottom", aspect=60, shrink=0.8, pad=0.02, label=name)
     for tolerance in sorted(set(pairs["tolerance"].dropna())):
         bar.ax.axvline(np.log10(tolerance), color=ALARM, linewidth=2.5)
     handles = [
-        Rectangle((0, 0), 1, 1, fill=False, edgecolor=ALARM, linewidth=2, label="above the tolerance"),
+        Rectangle(
+            (0, 0), 1, 1, fill=False, edgecolor=ALARM, linewidth=2, label='above the tolerance (the title\'s "at most")'
+        ),
         Line2D([], [], color=ALARM, linewidth=2.5, label="tolerance (on the colour bar)"),
     ]
     figure.legend(handles=handles, loc="outside upper right", ncols=2)
     return figure
+
+
+def _short(difference: float) -> str:
+    """One significant digit, so that it fits into its square; the tables have them all."""
+    return "0" if difference == 0 else f"{difference:.0e}" if np.isfinite(difference) else "nan"
 
 
 def _triangle(axes: Axes, group: pd.DataFrame, cells: list[str]) -> QuadMesh:
@@ -187,7 +195,7 @@ def _triangle(axes: Axes, group: pd.DataFrame, cells: list[str]) -> QuadMesh:
         exponent = np.log10(pair.relative_l2) if pair.relative_l2 > 0 else -18.0
         matrix[row, column] = min(exponent, 2.0)
         axes.text(
-            column, row, error(pair.relative_l2).replace("not finite", "nan"), ha="center", va="center", fontsize=8.5,
+            column, row, _short(pair.relative_l2), ha="center", va="center", fontsize=8.5,
             color="white" if exponent > -7 else "#111111",
         )  # fmt: skip
         if pair.relative_l2 > pair.tolerance:

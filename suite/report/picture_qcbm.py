@@ -105,7 +105,10 @@ def _images(figure: SubFigure, shape: tuple[int, int], target: Array, distributi
     """The likeliest bit strings as images of ``shape`` (rows, columns); qubit i is the pixel i in C order."""
     grid = figure.subplots(2, _IMAGES)
     for row, (name, probability) in zip(grid, (("target", target), ("circuit", distribution)), strict=True):
-        for axes, string in zip(row, np.argsort(-probability, kind="stable")[:_IMAGES], strict=False):
+        for axes, string in zip(row, np.argsort(-probability, kind="stable"), strict=False):
+            if not probability[string] > 0:
+                axes.set_axis_off()
+                continue
             image = (int(string) >> np.arange(shape[0] * shape[1])) & 1
             axes.pcolormesh(image.reshape(shape), cmap="Greys", vmin=-0.15, vmax=1.3, edgecolors="#999999")
             axes.set_title(f"p = {probability[string]:.3f}", fontsize=8.5, fontweight="normal")

@@ -36,7 +36,8 @@ class Shown:
         if self is reference:
             return f"{self.name} (reference)"
         mine, theirs = self.arrays[output], reference.arrays[output]
-        return f"{self.name}: within {float(np.max(np.abs(mine - theirs))):.0e} of {reference.backend}"
+        distance = float(np.max(np.abs(mine - theirs)))
+        return f"{self.name}: " + (f"within {distance:.0e} of" if distance else "equal to") + f" {reference.backend}"
 
 
 Picture = Callable[[Case, Arrays, Sequence[Shown]], Figure | None]

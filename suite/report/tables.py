@@ -70,6 +70,7 @@ def _row(record: Record) -> dict[str, Any]:
         **_identity(record),
         "label": label(record),
         "parameters": record.parameters,
+        "data": record.data,
         "outcome": record.outcome,
         "reason": record.reason,
         "mend": record.mend,

@@ -14,10 +14,11 @@ from suite.spec import BACKENDS, DEVICES
 
 @dataclass(frozen=True)
 class Finding:
-    """One backend on one device: usable (``reason`` is empty), or not, and the command that would mend that."""
+    """One backend on one device: ``ready``, or why not, and the command that would mend that."""
 
     backend: str
     device: str
+    state: str = "unavailable"
     detail: str = ""
     reason: str = ""
     mend: str = ""
@@ -41,9 +42,9 @@ def _open(backend: str, device: str, search: Search, threads: int, log: Path, ti
         with Worker(env, log, threads) as worker:
             reply = worker.ask(protocol.Open(backend, "float64", device, threads), time_limit)
     except WorkerDied as death:
-        return Finding(backend, device, reason=str(death))
+        return Finding(backend, device, death.outcome, reason=str(death))
     if isinstance(reply, protocol.Ready):
         told = reply.versions | reply.switches
-        return Finding(backend, device, detail=", ".join(f"{name} {what}" for name, what in told.items()))
+        return Finding(backend, device, "ready", detail=", ".join(f"{name} {what}" for name, what in told.items()))
     assert isinstance(reply, protocol.Failure)
-    return Finding(backend, device, reason=reply.reason, mend=reply.mend)
+    return Finding(backend, device, reply.outcome, reason=reply.reason, mend=reply.mend)

@@ -194,7 +194,7 @@ def _bind(pid: int, threads: int) -> None:
     if hasattr(os, "sched_setaffinity"):
         allowed = sorted(os.sched_getaffinity(0))
         with contextlib.suppress(OSError):  # it has ended already, or the system forbids it
-            os.sched_setaffinity(pid, allowed[:threads])
+            os.sched_setaffinity(pid, allowed[-threads:])  # the first takes the interrupts
 
 
 def _oom_kills() -> int:

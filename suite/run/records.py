@@ -1,1 +1,0 @@
-from suite.records import *  # temporary

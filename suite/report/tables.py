@@ -23,7 +23,7 @@ NOISE = 0.10
 
 IDENTITY = ("case", "task", "variant", "size", "seed", "backend", "engine", "method", "operator", "precision", "device")
 _COUNTS = ("parameters", "value_loops", "gradient_loops", "host_before_bytes", "host_peak_bytes", "device_peak_bytes")
-_TEXTS = (*IDENTITY, "outcome", "reason", "mend", "reference", "worst_component", "cpu", "gpu", "started")
+_TEXTS = (*IDENTITY, "data", "outcome", "reason", "mend", "reference", "worst_component", "cpu", "gpu", "started")
 _PAIRS = ("case", "precision", "device", "first", "second", "relative_l2", "tolerance")
 
 

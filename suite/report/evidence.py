@@ -25,6 +25,14 @@ _WHY_DEAR = {
 }
 
 
+SMALL_WORK = 5e-3
+"""Seconds. Below this a value is many small operations, and what an engine does around each of them decides."""
+_ENGINE_COST = {
+    "eager": "eager dispatch: the reverse pass records and then runs several small operations for each forward one",
+    "Zygote": "Zygote makes and calls a pullback for each small operation",
+}
+
+
 def words(outcome: str) -> str:
     """An outcome as it is written in a sentence."""
     return outcome.replace("_", " ")
@@ -158,7 +166,9 @@ def dear(cell: Mapping[str, Any]) -> str:
     reasons = []
     if cell["method"] in _WHY_DEAR:
         reasons.append(_WHY_DEAR[cell["method"]].format(twice=2 * cell["parameters"]))
-    if cell["value_median_s"] < SHORT_CALL:
+    if cell["engine"] in _ENGINE_COST and cell["value_median_s"] < SMALL_WORK:
+        reasons.append(_ENGINE_COST[cell["engine"]])
+    elif cell["value_median_s"] < SHORT_CALL:
         reasons.append(f"a value takes only {seconds(cell['value_median_s'])}: the fixed cost of a call may decide")
     if cell["noisy"]:
         reasons.append("the timing is noisy")

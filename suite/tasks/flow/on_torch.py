@@ -44,12 +44,13 @@ def latent(config: FlowConfig, field: Any, x: Any, *, checkpointed: bool = False
     eps = config.time / config.steps
 
     def step(x: Any, integral: Any) -> tuple[Any, Any]:
+        # `alpha` saves a multiplication, forwards and backwards, for each sum.
         k1, g1 = field(x)
-        k2, g2 = field(x - eps / 2 * k1)
-        k3, g3 = field(x - eps / 2 * k2)
-        k4, g4 = field(x - eps * k3)
-        x = x - eps / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-        return x, integral + eps / 6 * (g1 + 2 * g2 + 2 * g3 + g4)
+        k2, g2 = field(torch.add(x, k1, alpha=-eps / 2))
+        k3, g3 = field(torch.add(x, k2, alpha=-eps / 2))
+        k4, g4 = field(torch.add(x, k3, alpha=-eps))
+        x = torch.add(x, torch.add(k1 + k4, k2 + k3, alpha=2), alpha=-eps / 6)
+        return x, torch.add(integral, torch.add(g1 + g4, g2 + g3, alpha=2), alpha=eps / 6)
 
     integral = x.new_zeros(len(x))
     for _ in range(config.steps):

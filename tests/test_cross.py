@@ -9,7 +9,7 @@ import pytest
 
 from suite import tasks
 from suite.backends import find_julia
-from suite.run import driver, plan
+from suite.run import files, plan
 from suite.spec import Case
 from tests.conftest import Runner
 
@@ -74,4 +74,4 @@ def test_inputs_are_shared_and_the_parent_imports_no_framework(run: Runner, tmp_
     run(plan.Request(tasks=("qcbm",), variants=("gaussian",), backends=("numpy",)))
     case = Case("qcbm", "gaussian", "tiny", 0)
     assert [path.name for path in (tmp_path / "run" / "arrays").iterdir()] == [case.key]
-    assert driver.load(tmp_path / "run" / "arrays" / case.key / "inputs.npz")["directions"].shape[0] == 3
+    assert files.load(tmp_path / "run" / "arrays" / case.key / "inputs.npz")["directions"].shape[0] == 3

@@ -82,13 +82,17 @@ def find(executable: str | None = None, project: str | None = None) -> Search:
         UsageError: if a setting points nowhere, or at a Julia that is too old or lacks the packages.
     """
     _check_variables()
-    if importlib.util.find_spec("juliacall") is None:
-        return Search(None, ["juliacall is not installed"], "python -m pip install juliacall")
     source = "options"
     if executable is None and project is None:
         executable, project, source = os.environ.get(EXE), os.environ.get(PROJECT), f"{EXE} and {PROJECT}"
-    if executable or project:
-        return _explicit(executable, project, source)
+    chosen = _chosen(executable, project, source) if executable or project else None
+    if importlib.util.find_spec("juliacall") is None:
+        return Search(None, ["juliacall is not installed"], "python -m pip install juliacall")
+    if chosen is not None:
+        julia, problem = _probe(*chosen, f"set explicitly ({source})")
+        if julia is None:
+            raise UsageError(f"the Julia set explicitly ({source}) cannot be used: {problem}")
+        return Search(julia)
     search = Search(attempts=["no Julia is set explicitly"])
     search.julia = _on_path(search) or _juliapkg(search)
     if search.julia is None:
@@ -96,7 +100,8 @@ def find(executable: str | None = None, project: str | None = None) -> Search:
     return search
 
 
-def _explicit(executable: str | None, project: str | None, source: str) -> Search:
+def _chosen(executable: str | None, project: str | None, source: str) -> tuple[str, str]:
+    """The explicit setting, if both halves of it exist."""
     if not executable or not project:
         raise UsageError(f"a Julia executable and its environment must be set together ({source}); only one of them is")
     found = shutil.which(executable)
@@ -104,10 +109,7 @@ def _explicit(executable: str | None, project: str | None, source: str) -> Searc
         raise UsageError(f"the Julia executable {executable!r} ({source}) does not exist or cannot be run")
     if not Path(project).is_dir():
         raise UsageError(f"the Julia environment {project!r} ({source}) is not a folder")
-    julia, problem = _probe(found, project, f"set explicitly ({source})")
-    if julia is None:
-        raise UsageError(f"the Julia set explicitly ({source}) cannot be used: {problem}")
-    return Search(julia)
+    return found, project
 
 
 def _on_path(search: Search) -> Julia | None:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 import suite
 from suite import tasks
@@ -20,7 +19,7 @@ from suite.backends import find_julia
 from suite.errors import UsageError
 from suite.measure import environment, protocol
 from suite.records import Journal, Provenance, Record
-from suite.run import plan
+from suite.run import files, plan
 from suite.run.workers import COMMAND, Worker, WorkerDied
 from suite.run.workers import environment as worker_environment
 from suite.spec import Arrays, Case, Cell
@@ -85,7 +84,7 @@ class Run:
                     f"{self.folder} already holds records: go on with --resume, or choose another folder with --out"
                 )
             self.records = {record.cell.name: record for record in self.journal.read(mend=True)}
-        write_atomically(self.folder / "environment.json", json.dumps(environment.describe(), indent=1) + "\n")
+        files.write_atomically(self.folder / "environment.json", json.dumps(environment.describe(), indent=1) + "\n")
 
     def run(self, chosen: Sequence[Cell]) -> list[Record]:
         """Runs every cell that has no final record yet, and returns the records of all of them.
@@ -154,7 +153,7 @@ class Run:
             self.listener(name, cell)
 
         try:
-            inputs = self.inputs(case)
+            inputs = files.write_inputs(self.folder, case)
             prepare = protocol.Prepare(case.task, case.variant, case.size, cell.method, str(inputs))
             ready = worker.ask(prepare, self.settings.time_limit, on_phase)
             if isinstance(ready, protocol.Ready):
@@ -188,7 +187,7 @@ class Run:
         common: Mapping[str, Any],
     ) -> None:
         """Judges a measured cell; the first good float64 gradient of a case becomes what the rest is judged by."""
-        arrays = load(self.folder / arrays_file)
+        arrays = files.load(self.folder / arrays_file)
         task = tasks.get(cell.case.task)
         yardstick = self.yardsticks.get(cell.case)
         may_lead = cell.precision == "float64" and cell.operator == "gradient" and cell.device == "cpu"
@@ -213,7 +212,7 @@ class Run:
         self._remember(cell)
 
     def _yardstick(self, cell: Cell, config: Any, arrays: Arrays) -> verdict.Yardstick:
-        inputs = load(self.inputs(cell.case))
+        inputs = files.load(files.write_inputs(self.folder, cell.case))
         exact = tasks.get(cell.case.task).closed_form(config, inputs)
         return verdict.Yardstick(cell.key, float(arrays["value"]), arrays["gradient"], exact=exact)
 
@@ -225,7 +224,7 @@ class Run:
         known = self.yardsticks.get(cell.case)
         if known is None and cell.precision == "float64":
             config = tasks.get(cell.case.task).configure(cell.case.variant, cell.case.size)
-            self.yardsticks[cell.case] = self._yardstick(cell, config, load(self.folder / record.arrays))
+            self.yardsticks[cell.case] = self._yardstick(cell, config, files.load(self.folder / record.arrays))
         elif known is not None and cell == plan.reference_cell(cell.case, "float32"):
             agreement = record.agreement
             if agreement is not None and agreement.gradient is not None:
@@ -233,30 +232,6 @@ class Run:
                 self.yardsticks[cell.case] = verdict.Yardstick(
                     known.key, known.value, known.gradient, error, known.exact
                 )
-
-    def inputs(self, case: Case) -> Path:
-        """The case's inputs, drawn on the host and written once for all backends.
-
-        Raises:
-            UsageError: if the folder holds other inputs than those the suite draws now, or cannot be written.
-        """
-        path = self.folder / "arrays" / case.key / "inputs.npz"
-        task = tasks.get(case.task)
-        drawn = task.draw(task.configure(case.variant, case.size), case.seed)
-        drawn["directions"] = directions(drawn["params"].size, case)
-        if path.exists():
-            stored = load(path)
-            if stored.keys() != drawn.keys() or any(not np.array_equal(stored[name], drawn[name]) for name in drawn):
-                raise UsageError(f"{path} holds other inputs than the suite draws now: choose a new folder with --out")
-            return path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name("inputs.partial.npz")
-            np.savez(partial, **drawn)  # type: ignore[arg-type]  # numpy's stub takes the names for its options
-            partial.replace(path)
-        except OSError as error:
-            raise UsageError(f"cannot write {path} ({error}); earlier records are kept") from error
-        return path
 
     def _provenance(self, cell: Cell, opened: protocol.Ready) -> Provenance:
         julia = self.settings.julia.julia
@@ -292,33 +267,6 @@ class Run:
         self.journal.append(record)
         self.records[cell.name] = record
         self.listener("done", cell)
-
-
-def directions(parameters: int, case: Case) -> Any:
-    """Random unit directions (k, P) for finite differences: three, or one where a value is expensive."""
-    count = 3 if case.size in ("tiny", "small") else 1
-    drawn = np.random.default_rng([case.seed, 1]).standard_normal((count, parameters))
-    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
-
-
-def load(path: Path) -> Arrays:
-    """The arrays of an .npz file.
-
-    Raises:
-        UsageError: if it cannot be read.
-    """
-    try:
-        with np.load(path) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise UsageError(f"cannot read the arrays in {path} ({error})") from error
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replaces a file's text whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    partial.replace(path)
 
 
 def exit_code(records: Sequence[Record], required: Sequence[str] = ()) -> int:

@@ -11,7 +11,7 @@ import pytest
 from suite import tasks
 from suite.backends import find_julia
 from suite.measure import protocol
-from suite.run import driver
+from suite.run import files
 from suite.run.workers import Worker, environment
 from suite.spec import Case
 
@@ -62,8 +62,7 @@ def prepare(workers: dict[tuple[str, str], Worker], folder: Path, case: Case, ba
         env = environment("float64", "cpu", threads, search.julia)
         worker = workers[case.task, backend] = Worker(env, folder / f"{case.task}-{backend}.log", threads)
         ask(worker, protocol.Open(backend, "float64", "cpu", threads))
-    run = driver.Run(folder, driver.Settings())
-    inputs = str(run.inputs(case))
+    inputs = str(files.write_inputs(folder, case))
     ready = ask(worker, protocol.Prepare(case.task, case.variant, case.size, method, inputs))
     return Bench(worker, ready.engine)
 

@@ -73,9 +73,8 @@ def test_the_closed_form_survives_equal_eigenvalues() -> None:
     assert np.allclose(slope, near, rtol=1e-7)
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("size", ["tiny", "small"])
-def test_the_reference_agrees_with_finite_differences(seed: int, size: str) -> None:
+@pytest.mark.parametrize(("size", "seed"), [("tiny", 0), ("tiny", 1), ("tiny", 2), ("small", 0)])
+def test_the_reference_agrees_with_finite_differences(size: str, seed: int) -> None:
     config = TASK.configure("density", size)
     inputs = TASK.draw(config, seed)
     functions = tasks.functions("flow", "numpy", config, "discrete")

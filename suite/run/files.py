@@ -1,0 +1,65 @@
+"""The files of a report folder that are not records: inputs, arrays, descriptions."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from suite import tasks
+from suite.errors import UsageError
+from suite.spec import Array, Arrays, Case
+
+
+def write_inputs(folder: Path, case: Case) -> Path:
+    """The case's inputs, drawn on the host and written once for all backends.
+
+    Raises:
+        UsageError: if the folder holds other inputs than those the suite draws now, or cannot be written.
+    """
+    path = folder / "arrays" / case.key / "inputs.npz"
+    task = tasks.get(case.task)
+    drawn = task.draw(task.configure(case.variant, case.size), case.seed)
+    drawn["directions"] = directions(drawn["params"].size, case)
+    if path.exists():
+        stored = load(path)
+        if stored.keys() != drawn.keys() or any(not np.array_equal(stored[name], drawn[name]) for name in drawn):
+            raise UsageError(f"{path} holds other inputs than the suite draws now: choose a new folder with --out")
+        return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name("inputs.partial.npz")
+        np.savez(partial, **drawn)  # type: ignore[arg-type]  # numpy's stub takes the names for its options
+        partial.replace(path)
+    except OSError as error:
+        raise UsageError(f"cannot write {path} ({error}); earlier records are kept") from error
+    return path
+
+
+def directions(parameters: int, case: Case) -> Array:
+    """Random unit directions (k, P) for finite differences: three, or one where a value is expensive."""
+    count = 3 if case.size in ("tiny", "small") else 1
+    drawn = np.random.default_rng([case.seed, 1]).standard_normal((count, parameters))
+    unit: Array = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    return unit
+
+
+def load(path: Path) -> Arrays:
+    """The arrays of an .npz file.
+
+    Raises:
+        UsageError: if it cannot be read.
+    """
+    try:
+        with np.load(path) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UsageError(f"cannot read the arrays in {path} ({error})") from error
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replaces a file's text whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    partial.replace(path)

@@ -56,8 +56,14 @@ def _spread(name: str, samples: Sequence[float], by_hand: Sequence[float]) -> di
         f"{name}_iqr_s": third - first,
         f"{name}_min_s": min(samples),
         f"{name}_noisy": third - first > NOISE * median,
-        f"{name}_harness_tax": median / float(np.median(by_hand)) if by_hand and np.median(by_hand) > 0 else None,
+        f"{name}_harness_tax": _tax(samples, by_hand),
     }
+
+
+def _tax(samples: Sequence[float], by_hand: Sequence[float]) -> float | None:
+    """Median ratio of neighbouring samples: they were taken in turn, so a machine that slows down slows both."""
+    ratios = [sample / bare for sample, bare in zip(samples, by_hand, strict=False) if bare > 0]
+    return float(np.median(ratios)) if ratios else None
 
 
 def _row(record: Record) -> dict[str, Any]:

@@ -23,8 +23,8 @@ BARS = Case("qcbm", "bars_and_stripes", "tiny", 0)
 FLOW = Case("flow", "density", "tiny", 0)
 SECONDS = Seconds(
     import_=0.5, setup=0.01, first_value=0.2, first_gradient=0.3, loops_value=10, loops_gradient=5,
-    value=[0.010, 0.011, 0.012, 0.013, 0.014], by_hand_value=[0.010, 0.010, 0.010],
-    gradient=[0.030, 0.031, 0.030, 0.030, 0.031], by_hand_gradient=[0.030, 0.030, 0.030],
+    value=[0.010, 0.011, 0.012, 0.013, 0.014], by_hand_value=[0.010, 0.010, 0.010, 0.010, 0.010],
+    gradient=[0.030, 0.031, 0.030, 0.030, 0.031], by_hand_gradient=[0.030, 0.031, 0.030, 0.030, 0.031],
 )  # fmt: skip
 MALICE = "<script>alert('x')</script> & *more* | {{ 7 }}"
 ORIGIN = Provenance(
@@ -194,7 +194,7 @@ def test_a_gradient_without_a_finite_error_exceeds_any_tolerance() -> None:
 
 def test_samples_are_all_there() -> None:
     frame = tables.samples([computed(), record(backend="jax", outcome="crashed")])
-    assert len(frame) == 5 + 3 + 5 + 3
+    assert len(frame) == 5 + 5 + 5 + 5
     harness = frame[(frame["quantity"] == "value") & (frame["source"] == "harness")]
     assert harness["sample_s"].tolist() == SECONDS.value
     assert set(harness["loops"]) == {10}

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
+Run = Callable[[int], float]
+"""Makes n calls, each complete before the next, and returns the seconds they took."""
 SHORTEST = 2e-3
 """Seconds a sample lasts at least: a thousand times what reading the clock costs."""
 MOST_SAMPLES = 40
@@ -27,7 +29,7 @@ def timed(call: Callable[[], Any], synchronise: Callable[[Any], None]) -> tuple[
     return perf_counter() - start, result
 
 
-def looped(call: Callable[[], Any], synchronise: Callable[[Any], None]) -> Callable[[int], float]:
+def looped(call: Callable[[], Any], synchronise: Callable[[Any], None]) -> Run:
     """A function that makes n calls, each complete before the next, and returns the seconds they took."""
 
     def run(calls: int) -> float:
@@ -47,15 +49,18 @@ class Samples:
     seconds: list[float] = field(default_factory=list)
 
 
-def sample(runs: Mapping[str, Callable[[int], float]], least: int, seconds: float) -> dict[str, Samples]:
+def sample(runs: Mapping[str, Run], least: int, seconds: float) -> dict[str, Samples]:
     """Interleaved steady samples of every run.
 
     Args:
-        runs: by name, a function that makes n calls and returns the seconds they took.
+        runs: by name, a function that makes n calls and returns the seconds they took; what is to be compared most
+            closely stands side by side.
         least: samples of each, at least.
         seconds: about how long to go on beyond that (all runs together).
     """
     taken = {name: Samples(_loops(run)) for name, run in runs.items()}
+    ordered = list(runs.items())
+    swapped = [run for pair in _in_pairs(ordered) for run in reversed(pair)]
     gc.collect()
     was_on = gc.isenabled()
     gc.disable()  # as timeit does: a collection in the middle of a sample belongs to no call
@@ -64,8 +69,9 @@ def sample(runs: Mapping[str, Callable[[int], float]], least: int, seconds: floa
         for count in range(max(least, MOST_SAMPLES)):
             if count >= least and perf_counter() - start > seconds:
                 break
-            # Back and forth, so that none always follows the same other one, with the caches that one leaves.
-            for name, run in list(runs.items())[:: -1 if count % 2 else 1]:
+            # Neighbours change places every round, so that of two that are compared neither always follows the other,
+            # with the caches that it leaves.
+            for name, run in swapped if count % 2 else ordered:
                 loops = taken[name].loops
                 if loops > 1:
                     run(1)  # not timed: the caches are this run's own from here on
@@ -76,7 +82,12 @@ def sample(runs: Mapping[str, Callable[[int], float]], least: int, seconds: floa
     return taken
 
 
-def _loops(run: Callable[[int], float]) -> int:
+def _in_pairs(runs: list[tuple[str, Run]]) -> list[list[tuple[str, Run]]]:
+    """The runs two by two; the last one alone if their number is odd."""
+    return [runs[start : start + 2] for start in range(0, len(runs), 2)]
+
+
+def _loops(run: Run) -> int:
     """Warms up, and returns how many calls last ``SHORTEST``."""
     spent, calls = 0.0, 0
     while spent < WARM_UP and calls < 1000:

@@ -73,7 +73,7 @@ class Worker:
         del result
         self.say(protocol.Phase("sampling"))
         if max(run(1) for run in runs.values()) < LONG_CALL:
-            runs |= by_hand
+            runs = {name: run for pair in zip(runs.items(), by_hand.items(), strict=True) for name, run in pair}
         taken = clock.sample(runs, request.samples, request.seconds)
         used = Memory(host_before=self.host_before, host_peak=memory.peak(), device_peak=self.backend.device_peak())
         self.say(protocol.Phase("checking"))

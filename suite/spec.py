@@ -26,6 +26,7 @@ SIZES = ("tiny", "small", "medium", "large")
 PRECISIONS = ("float64", "float32")
 DEVICES = ("cpu", "cuda")
 OPERATORS = ("value", "gradient")
+OPTIMISERS = ("adam", "lbfgs")
 OUTCOMES = (
     "ok",
     "disagrees",
@@ -145,6 +146,30 @@ class Functions:
 
 
 @dataclass(frozen=True)
+class Fit:
+    """How ``diffprog fit`` optimises a task.
+
+    Attributes:
+        variants: the variants that can be fitted; the first is the default.
+        size: the default size.
+        steps: Adam steps and L-BFGS iterations at most.
+        rate: Adam's step size.
+        draw: ``(config, seed)`` to float64 arrays: what `Task.draw` gives, the start in ``params``; and, where there are
+            such, ``fit_source`` s (P,), which makes the objective L(θ) − s·θ; ``fit_scan`` (M, P), points at which value
+            and gradient are evaluated at the end; ``fit_planted`` (P,); ``batches_<name>`` (M, …), minibatches that take
+            the place of the array <name> in turn while Adam runs.
+        floor: ``config`` to the least value that the loss can have and what it is called, or None.
+    """
+
+    variants: tuple[str, ...]
+    size: str
+    steps: int
+    rate: float
+    draw: Callable[[Any, int], Arrays]
+    floor: Callable[[Any], tuple[float, str] | None] = lambda config: None
+
+
+@dataclass(frozen=True)
 class Task:
     """The declaration of a task. The mathematics lives beside it, one module a backend.
 
@@ -162,6 +187,7 @@ class Task:
         tolerance: the largest relative L2 error of a float64 gradient against the reference.
         closed_form: ``(config, inputs)`` to ``(value, gradient)`` where the exact answer is known, else None.
         describe: what the data of a configuration is, in a few words.
+        fit: how the task is optimised; None if there is nothing to optimise.
     """
 
     name: str
@@ -176,6 +202,7 @@ class Task:
     tolerance: float
     closed_form: Callable[[Any, Mapping[str, Array]], tuple[float, Array] | None] = lambda config, inputs: None
     describe: Callable[[Any], str] = lambda config: ""
+    fit: Fit | None = None
 
     def check(self, *, variant: str | None = None, method: str | None = None) -> None:
         """Raises UsageError, with the valid names, if the task lacks the variant or method."""

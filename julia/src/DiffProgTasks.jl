@@ -10,6 +10,7 @@ module DiffProgTasks
 using ChainRulesCore: ChainRulesCore
 using DifferentiationInterface: DifferentiationInterface
 using LinearAlgebra: BLAS
+using Optimisers: Optimisers
 using Yao: Yao
 using Zygote: Zygote
 
@@ -17,6 +18,7 @@ include("interface.jl")
 include("flow.jl")
 include("mmd.jl")
 include("qcbm.jl")
+include("fit.jl")
 
 const TASKS = (flow = flow_problem, qcbm = qcbm_problem)
 

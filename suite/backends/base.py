@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Protocol
@@ -46,6 +46,31 @@ class Prepared:
     engine: str
 
 
+class Adam(Protocol):
+    """The framework's own Adam (β = 0.9, 0.999; ε = 1e-8), with its state on the device."""
+
+    def step(self, batch: int) -> float:
+        """One update on a minibatch; returns the objective before it."""
+
+    def theta(self) -> Array:
+        """The parameters now, on the host."""
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """A cell for optimisers: the objective L(θ) − s·θ on each of its ``batches`` minibatches.
+
+    ``gradient_at(θ, batch)`` is the objective and its gradient (P,), given and returned on the host;
+    ``outputs_at(θ)`` are the task's outputs on the case's own data; ``adam(θ, rate)`` starts an optimiser.
+    """
+
+    batches: int
+    gradient_at: Callable[[Array, int], tuple[float, Array]]
+    outputs_at: Callable[[Array], Arrays]
+    adam: Callable[[Array, float], Adam]
+    engine: str
+
+
 class Backend(Protocol):
     """A framework within one worker process."""
 
@@ -63,6 +88,14 @@ class Backend(Protocol):
         """Moves the float64 host ``inputs`` to the device in the opened precision and builds the cell.
 
         Raises:
+            Unsupported: if this backend has no such method.
+        """
+
+    def trainer(self, task: str, config: Any, method: str, batches: Sequence[Arrays], source: Array) -> Trainer:
+        """The cell for optimisers. ``batches`` are the data, the case's own first; ``source`` is s, (P,).
+
+        Raises:
+            Unavailable: from its ``adam``, if the framework's optimisers are not installed.
             Unsupported: if this backend has no such method.
         """
 

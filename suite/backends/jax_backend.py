@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -9,8 +10,35 @@ from typing import Any
 import numpy as np
 
 from suite import tasks
-from suite.backends.base import Prepared, Unavailable, Unsupported, in_precision
-from suite.spec import Arrays
+from suite.backends.base import Prepared, Trainer, Unavailable, Unsupported, in_precision
+from suite.spec import Array, Arrays
+
+
+class JaxAdam:
+    """``optax.adam``, its update compiled together with the gradient."""
+
+    def __init__(self, jax: Any, objective: Callable[..., Any], batches: list[Any], theta: Any, rate: float) -> None:
+        try:
+            import optax
+        except ImportError as error:
+            raise Unavailable(f"optax cannot be imported ({error})", "python -m pip install optax") from error
+        optimiser = optax.adam(rate, b1=0.9, b2=0.999, eps=1e-8)
+
+        @jax.jit
+        def update(theta: Any, state: Any, data: Any) -> tuple[Any, Any, Any]:
+            loss, theta_bar = objective(theta, data)
+            change, state = optimiser.update(theta_bar, state)
+            return optax.apply_updates(theta, change), state, loss
+
+        self._update, self._batches = update, batches
+        self._theta, self._state = theta, optimiser.init(theta)
+
+    def step(self, batch: int) -> float:
+        self._theta, self._state, loss = self._update(self._theta, self._state, self._batches[batch])
+        return float(loss)
+
+    def theta(self) -> Array:
+        return np.asarray(self._theta)
 
 
 class JaxBackend:
@@ -64,6 +92,38 @@ class JaxBackend:
             gradient_by_hand=loop(gradient),
             engine=functions.engine,
         )
+
+    def trainer(self, task: str, config: Any, method: str, batches: Sequence[Arrays], source: Array) -> Trainer:
+        jax = self.jax
+        try:
+            functions = tasks.functions(task, self.name, config, method)
+        except NotImplementedError as error:
+            raise Unsupported(str(error)) from error
+
+        def place(array: Array) -> Any:
+            return jax.device_put(array, self.device)
+
+        placed = [{k: place(x) for k, x in in_precision(data, self.precision).items()} for data in batches]
+        tilt = place(source.astype(self.precision))
+
+        def objective(theta: Any, data: Any) -> tuple[Any, Any]:
+            value, theta_bar = functions.gradient(theta, data)
+            return value - tilt @ theta, theta_bar - tilt
+
+        compiled, outputs = jax.jit(objective), jax.jit(functions.outputs)
+
+        def gradient_at(x: Array, batch: int) -> tuple[float, Array]:
+            value, theta_bar = compiled(place(x.astype(self.precision)), placed[batch])
+            return float(value), np.asarray(theta_bar)
+
+        def outputs_at(x: Array) -> Arrays:
+            found = outputs(place(x.astype(self.precision)), placed[0])
+            return {name: np.asarray(array) for name, array in found.items()}
+
+        def adam(x: Array, rate: float) -> JaxAdam:
+            return JaxAdam(jax, objective, placed, place(x.astype(self.precision)), rate)
+
+        return Trainer(len(placed), gradient_at, outputs_at, adam, functions.engine)
 
     def versions(self) -> dict[str, str]:
         import jaxlib

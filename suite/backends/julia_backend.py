@@ -8,13 +8,27 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from suite.backends.base import Prepared, Unavailable, Unsupported, by_hand, in_precision
+from suite.backends.base import Prepared, Trainer, Unavailable, Unsupported, by_hand, in_precision
 from suite.spec import Array, Arrays
+
+
+class JuliaAdam:
+    """``Optimisers.Adam``, its state held by Julia."""
+
+    def __init__(self, tasks: Any, problems: list[Any], source: Any, descent: Any) -> None:
+        self._tasks, self._problems, self._source, self._descent = tasks, problems, source, descent
+
+    def step(self, batch: int) -> float:
+        return float(self._tasks.step_b(self._descent, self._problems[batch], self._source))
+
+    def theta(self) -> Array:
+        return np.array(self._descent.parameters)
 
 
 class JuliaBackend:
@@ -37,25 +51,30 @@ class JuliaBackend:
         """A Julia Array on the array's own memory; a C-order (B, d) array becomes d×B. The caller keeps it alive."""
         return self.tasks.wrap(array.dtype.name, array.ctypes.data, *reversed(array.shape))
 
-    def prepare(self, task: str, config: Any, method: str, inputs: Arrays) -> Prepared:
+    def _problem(self, task: str, config: Any, method: str, data: dict[str, Any]) -> Any:
+        """What ``DiffProgTasks.build`` makes of wrapped arrays."""
         from juliacall import JuliaError
 
-        tasks = self.tasks
-        host = {name: np.ascontiguousarray(x) for name, x in in_precision(inputs, self.precision).items()}
-        wrapped = {name: self._wrap(array) for name, array in host.items()}
-        theta = wrapped.pop("params")
+        options = self.tasks.options
         try:
-            options = tasks.options(**dataclasses.asdict(config))
-            problem = tasks.build(task, method, options, tasks.options(**wrapped))
+            return self.tasks.build(task, method, options(**dataclasses.asdict(config)), options(**data))
         except JuliaError as error:
             if self.julia.isa(error.exception, self.julia.ArgumentError):
                 raise Unsupported(str(error.exception.msg)) from error
             raise
-        value, gradient = tasks.value, tasks.gradient
 
-        def outputs() -> Arrays:
-            # Column-major d×B back to (B, d): the transpose is C-contiguous again.
-            return {str(k): np.array(np.asarray(x).T) for k, x in tasks.named(tasks.outputs(problem, theta)).items()}
+    def _outputs(self, problem: Any, theta: Any) -> Arrays:
+        """Column-major d×B back to (B, d): the transpose is C-contiguous again."""
+        named = self.tasks.named(self.tasks.outputs(problem, theta))
+        return {str(name): np.array(np.asarray(x).T) for name, x in named.items()}
+
+    def prepare(self, task: str, config: Any, method: str, inputs: Arrays) -> Prepared:
+        tasks = self.tasks
+        host = {name: np.ascontiguousarray(x) for name, x in in_precision(inputs, self.precision).items()}
+        wrapped = {name: self._wrap(array) for name, array in host.items()}
+        theta = wrapped.pop("params")
+        problem = self._problem(task, config, method, wrapped)
+        value, gradient = tasks.value, tasks.gradient
 
         def value_at(x: Array) -> float:
             x = np.ascontiguousarray(x.astype(self.precision))
@@ -75,12 +94,42 @@ class JuliaBackend:
             fetch_value=float,
             fetch=fetch,
             value_at=value_at,
-            outputs=outputs,
+            outputs=partial(self._outputs, problem, theta),
             work=lambda: {str(k): int(v) for k, v in tasks.named(tasks.work(problem, theta)).items()},
             value_by_hand=by_hand(value, problem, theta),
             gradient_by_hand=by_hand(gradient, problem, theta),
             engine=str(tasks.engine(problem)),
         )
+
+    def trainer(self, task: str, config: Any, method: str, batches: Sequence[Arrays], source: Array) -> Trainer:
+        tasks = self.tasks
+
+        def hold(array: Array) -> Array:
+            return np.ascontiguousarray(array.astype(self.precision) if array.dtype.kind == "f" else array)
+
+        held = [{name: hold(array) for name, array in data.items()} for data in batches]
+        problems = [
+            self._problem(task, config, method, {name: self._wrap(array) for name, array in data.items()})
+            for data in held
+        ]
+        tilt = hold(source)
+        wrapped_tilt = self._wrap(tilt)
+
+        def gradient_at(x: Array, batch: int, _memory: Any = (held, tilt)) -> tuple[float, Array]:
+            """The default argument keeps the wrapped memory alive."""
+            theta = hold(x)
+            value, theta_bar = tasks.gradient(problems[batch], self._wrap(theta))
+            return float(value) - float(tilt @ theta), np.array(theta_bar) - tilt
+
+        def outputs_at(x: Array) -> Arrays:
+            theta = hold(x)
+            return self._outputs(problems[0], self._wrap(theta))
+
+        def adam(x: Array, rate: float) -> JuliaAdam:
+            theta = hold(x)
+            return JuliaAdam(tasks, problems, wrapped_tilt, tasks.adam(self._wrap(theta), rate))
+
+        return Trainer(len(problems), gradient_at, outputs_at, adam, str(tasks.engine(problems[0])))
 
     def versions(self) -> dict[str, str]:
         import juliacall

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from suite import tasks
-from suite.backends.base import Prepared, Unsupported, by_hand, in_precision
-from suite.spec import Arrays
+from suite.backends.base import Prepared, Trainer, Unsupported, by_hand, in_precision
+from suite.spec import Array, Arrays
+
+
+class NumpyAdam:
+    """NumPy has no optimisers. Source: Kingma, Ba, arXiv:1412.6980, algorithm 1."""
+
+    def __init__(self, gradient_at: Callable[[Array, int], tuple[float, Array]], theta: Array, rate: float) -> None:
+        self._gradient_at, self._theta, self._rate = gradient_at, theta.copy(), rate
+        self._mean, self._square, self._steps = np.zeros_like(theta), np.zeros_like(theta), 0
+
+    def step(self, batch: int) -> float:
+        loss, gradient = self._gradient_at(self._theta, batch)
+        self._steps += 1
+        self._mean += (1 - 0.9) * (gradient - self._mean)
+        self._square += (1 - 0.999) * (gradient**2 - self._square)
+        mean, square = self._mean / (1 - 0.9**self._steps), self._square / (1 - 0.999**self._steps)
+        self._theta -= self._rate * mean / (np.sqrt(square) + 1e-8)
+        return loss
+
+    def theta(self) -> Array:
+        return self._theta.copy()
 
 
 class NumpyBackend:
@@ -40,6 +61,25 @@ class NumpyBackend:
             work=partial(functions.work, theta, data),
             value_by_hand=by_hand(functions.value, theta, data),
             gradient_by_hand=by_hand(functions.gradient, theta, data),
+            engine=functions.engine,
+        )
+
+    def trainer(self, task: str, config: Any, method: str, batches: Sequence[Arrays], source: Array) -> Trainer:
+        try:
+            functions = tasks.functions(task, self.name, config, method)
+        except NotImplementedError as error:
+            raise Unsupported(str(error)) from error
+        cast = [in_precision(data, self.precision) for data in batches]
+
+        def gradient_at(theta: Array, batch: int) -> tuple[float, Array]:
+            value, theta_bar = functions.gradient(theta, cast[batch])
+            return float(value - source @ theta), theta_bar - source
+
+        return Trainer(
+            batches=len(cast),
+            gradient_at=gradient_at,
+            outputs_at=lambda theta: functions.outputs(theta, cast[0]),
+            adam=partial(NumpyAdam, gradient_at),
             engine=functions.engine,
         )
 

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any
 
 from suite import tasks
-from suite.backends.base import Prepared, Unavailable, Unsupported, in_precision
-from suite.spec import Arrays
+from suite.backends.base import Prepared, Trainer, Unavailable, Unsupported, in_precision
+from suite.spec import Array, Arrays
+
+
+class TorchAdam:
+    """``torch.optim.Adam`` on the flat parameters."""
+
+    def __init__(self, torch: Any, objective: Callable[[Any, int], tuple[Any, Any]], theta: Any, rate: float) -> None:
+        self._objective, self._theta = objective, theta.clone()
+        self._optimiser = torch.optim.Adam([self._theta], lr=rate, betas=(0.9, 0.999), eps=1e-8)
+
+    def step(self, batch: int) -> float:
+        loss, self._theta.grad = self._objective(self._theta, batch)
+        loss = float(loss.item())
+        self._optimiser.step()
+        return loss
+
+    def theta(self) -> Array:
+        host: Array = self._theta.detach().cpu().numpy().copy()
+        return host
 
 
 class TorchBackend:
@@ -73,6 +92,36 @@ class TorchBackend:
             gradient_by_hand=loop(functions.gradient),
             engine=functions.engine,
         )
+
+    def trainer(self, task: str, config: Any, method: str, batches: Sequence[Arrays], source: Array) -> Trainer:
+        torch = self.torch
+        try:
+            functions = tasks.functions(task, self.name, config, method)
+        except NotImplementedError as error:
+            raise Unsupported(str(error)) from error
+
+        def place(array: Array) -> Any:
+            return torch.from_numpy(array).to(self.device)
+
+        placed = [{k: place(x) for k, x in in_precision(data, self.precision).items()} for data in batches]
+        tilt = place(source.astype(self.precision))
+
+        def objective(theta: Any, batch: int) -> tuple[Any, Any]:
+            value, theta_bar = functions.gradient(theta, placed[batch])
+            return value - tilt @ theta, theta_bar - tilt
+
+        def gradient_at(x: Array, batch: int) -> tuple[float, Array]:
+            value, theta_bar = objective(place(x.astype(self.precision)), batch)
+            return float(value.item()), theta_bar.cpu().numpy()
+
+        def outputs_at(x: Array) -> Arrays:
+            found = functions.outputs(place(x.astype(self.precision)), placed[0])
+            return {name: array.cpu().numpy() for name, array in found.items()}
+
+        def adam(x: Array, rate: float) -> TorchAdam:
+            return TorchAdam(torch, objective, place(x.astype(self.precision)), rate)
+
+        return Trainer(len(placed), gradient_at, outputs_at, adam, functions.engine)
 
     def versions(self) -> dict[str, str]:
         found = {"torch": str(self.torch.__version__)}

@@ -2,7 +2,7 @@
 
 The worker keeps its standard output for replies alone; whatever a framework prints goes to standard error. Arrays
 travel as .npz files that the messages name, never as JSON text. A worker answers each request by any number of
-``Phase`` lines and then exactly one of ``Ready``, ``Result``, ``Sampled`` or ``Failure``.
+``Phase`` and ``Step`` lines and then exactly one of ``Ready``, ``Result``, ``Sampled``, ``Fitted`` or ``Failure``.
 """
 
 from __future__ import annotations
@@ -50,11 +50,27 @@ class Sample(msgspec.Struct, frozen=True, tag="sample"):
     """``value`` or ``gradient``."""
 
 
+class Fit(msgspec.Struct, frozen=True, tag="fit"):
+    """Optimise the case in ``inputs``; write the state and what comes of it to ``arrays``."""
+
+    task: str
+    variant: str
+    size: str
+    method: str
+    inputs: str
+    optimiser: str
+    """``adam`` or ``lbfgs``."""
+    steps: int
+    rate: float
+    """Adam's step size."""
+    arrays: str
+
+
 class Quit(msgspec.Struct, frozen=True, tag="quit"):
     """End the process."""
 
 
-Request = Open | Prepare | Measure | Sample | Quit
+Request = Open | Prepare | Measure | Sample | Fit | Quit
 
 
 class Phase(msgspec.Struct, frozen=True, tag="phase"):
@@ -90,6 +106,26 @@ class Sampled(msgspec.Struct, frozen=True, tag="sampled"):
     seconds: float
 
 
+class Step(msgspec.Struct, frozen=True, tag="step"):
+    """Progress of a fit: the loss before step number ``step``, counted from 0, or after the last one."""
+
+    step: int
+    loss: float
+    seconds: float
+    """Since the fit began, its first call included."""
+
+
+class Fitted(msgspec.Struct, frozen=True, tag="fitted"):
+    """``Fit`` is done."""
+
+    engine: str
+    seconds: float
+    evaluations: int
+    """Of value and gradient."""
+    message: str
+    """Why the optimiser stopped."""
+
+
 class Failure(msgspec.Struct, frozen=True, tag="failure"):
     """The request could not be carried out. The worker lives on unless it says otherwise by dying."""
 
@@ -99,7 +135,7 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
     mend: str = ""
 
 
-Reply = Phase | Ready | Result | Sampled | Failure
+Reply = Phase | Ready | Result | Sampled | Step | Fitted | Failure
 
 encode = msgspec.json.Encoder().encode
 decode_request = msgspec.json.Decoder(Request).decode

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
 from time import perf_counter, time
 from typing import BinaryIO
 
@@ -13,7 +14,7 @@ import psutil
 
 from suite import backends, tasks
 from suite.backends.base import Backend, Prepared, Unavailable, Unsupported
-from suite.measure import clock, finite_differences, memory, protocol
+from suite.measure import clock, finite_differences, fitting, memory, protocol
 from suite.records import Memory, Seconds
 from suite.spec import Arrays
 
@@ -112,6 +113,23 @@ class Worker:
         call = self.prepared.gradient if request.phase == "gradient" else self.prepared.value
         return protocol.Sampled(clock.timed(call, self.prepared.synchronise)[0])
 
+    def fit(self, request: protocol.Fit) -> protocol.Reply:
+        self.say(protocol.Phase("set-up"))
+        with np.load(request.inputs) as file:
+            inputs = {name: file[name] for name in file.files}
+        config = tasks.get(request.task).configure(request.variant, request.size)
+        source = inputs.get("fit_source", np.zeros_like(inputs["params"]))
+        batches = fitting.minibatches(inputs)
+        trainer = self.backend.trainer(request.task, config, request.method, batches, source)
+        self.say(protocol.Phase("first call"))
+
+        def on_step(step: int, loss: float, seconds: float) -> None:
+            self.say(protocol.Step(step, loss, seconds))
+
+        running = fitting.Fitting(trainer, inputs, Path(request.arrays), on_step)
+        message = running.run(request.optimiser, request.steps, request.rate)
+        return protocol.Fitted(trainer.engine, running.seconds, running.evaluations, message)
+
     def answer(self, request: protocol.Request) -> protocol.Reply:
         try:
             match request:
@@ -123,6 +141,8 @@ class Worker:
                     return self.measure(request)
                 case protocol.Sample():
                     return self.sample(request)
+                case protocol.Fit():
+                    return self.fit(request)
                 case protocol.Quit():
                     raise SystemExit
         except Unavailable as error:

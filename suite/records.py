@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Generic, TypeVar
 
 import msgspec
 
@@ -132,22 +133,29 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         return Cell(case, self.backend, self.method, self.operator, self.precision, self.device)
 
 
-_encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Record)
+Line = TypeVar("Line", bound=msgspec.Struct)
 
 
-class Journal:
-    """An append-only file of records. A line is whole or absent: a failed write is undone.
+class Lines(Generic[Line]):
+    """An append-only file, one line of JSON an entry. A line is whole or absent: a failed write is undone.
+
+    Args:
+        path: the file.
+        kind: what a line holds; it has a field ``schema``.
+        name: an entry's name; of entries with one name the last one counts.
 
     Raises:
         UsageError: from ``append``, if the disk is full or the file cannot be written; what was there stays.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / FILE
+    def __init__(self, path: Path, kind: type[Line], name: Callable[[Line], str]) -> None:
+        self.path = path
+        self._name = name
+        self._encoder = msgspec.json.Encoder()
+        self._decoder = msgspec.json.Decoder(kind)
 
-    def append(self, record: Record) -> None:
-        line = _encoder.encode(record) + b"\n"
+    def append(self, entry: Line) -> None:
+        line = self._encoder.encode(entry) + b"\n"
         before = self.path.stat().st_size if self.path.exists() else 0
         try:
             with self.path.open("ab", buffering=0) as file:
@@ -163,10 +171,10 @@ class Journal:
                 "free some room and go on with --resume"
             ) from error
 
-    def read(self, *, mend: bool = False) -> list[Record]:
-        """All records, the last one of each cell winning, in order of first appearance.
+    def read(self, *, mend: bool = False) -> list[Line]:
+        """All entries, the last one of each name winning, in order of first appearance.
 
-        With ``mend``, a torn last line (a run killed while writing it) is moved to ``records.jsonl.torn``.
+        With ``mend``, a torn last line (a run killed while writing it) is moved to a file ``….torn`` beside it.
 
         Raises:
             UsageError: if the file is unreadable, or a line is truncated, damaged, or of another schema version.
@@ -174,7 +182,7 @@ class Journal:
         try:
             text = self.path.read_bytes()
         except FileNotFoundError:
-            raise UsageError(f"{self.path.parent} holds no {FILE}: it is not the folder of a run") from None
+            raise UsageError(f"{self.path.parent} holds no {self.path.name}: it is not the folder of a run") from None
         except OSError as error:
             raise UsageError(f"cannot read {self.path}: {error}") from error
         whole, torn = text[: text.rfind(b"\n") + 1], text[text.rfind(b"\n") + 1 :]
@@ -183,23 +191,23 @@ class Journal:
                 f"{self.path} ends in a truncated line (the run was stopped while writing it); "
                 "`diffprog run … --resume` sets that line aside and completes the run"
             )
-        records = [self._decode(number, line) for number, line in enumerate(whole.splitlines(), 1) if line.strip()]
+        entries = [self._decode(number, line) for number, line in enumerate(whole.splitlines(), 1) if line.strip()]
         if torn:
             try:
-                self.path.with_name(FILE + ".torn").write_bytes(torn)
+                self.path.with_name(self.path.name + ".torn").write_bytes(torn)
                 os.truncate(self.path, len(whole))
             except OSError as error:
                 raise UsageError(f"cannot mend {self.path}: {error}") from error
-        latest: dict[str, Record] = {}
-        for record in records:
-            latest[record.cell.name] = record
+        latest: dict[str, Line] = {}
+        for entry in entries:
+            latest[self._name(entry)] = entry
         return list(latest.values())
 
-    def _decode(self, number: int, line: bytes) -> Record:
+    def _decode(self, number: int, line: bytes) -> Line:
         try:
             schema = msgspec.json.decode(line, type=_Version).schema
             if schema == SCHEMA:
-                return _decoder.decode(line)
+                return self._decoder.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise UsageError(f"{self.path}, line {number}: not a record ({error})") from error
         raise UsageError(f"{self.path}, line {number}: schema version {schema}; this suite reads version {SCHEMA}")
@@ -207,3 +215,10 @@ class Journal:
 
 class _Version(msgspec.Struct):
     schema: int
+
+
+class Journal(Lines[Record]):
+    """The records of a run."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / FILE, Record, lambda record: record.cell.name)

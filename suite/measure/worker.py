@@ -149,6 +149,8 @@ class Worker:
             return protocol.Failure("unavailable", str(error), error.mend)
         except Unsupported as error:
             return protocol.Failure("unsupported", str(error))
+        except fitting.NotFinite as error:
+            return protocol.Failure("error", str(error))
         except MemoryError as error:
             return protocol.Failure("out_of_memory", str(error) or "MemoryError")
         except Exception as error:  # whatever a framework throws becomes this cell's outcome

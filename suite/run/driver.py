@@ -53,6 +53,46 @@ Listener = Callable[[str, Cell | None], None]
 """Told ``(what is happening, to which cell)``; ``("done", cell)`` when a cell has its record."""
 
 
+def make_folder(folder: Path) -> None:
+    """Makes a report folder with what is in every one.
+
+    Raises:
+        UsageError: if it cannot be written.
+    """
+    try:
+        (folder / "arrays").mkdir(parents=True, exist_ok=True)
+        (folder / "logs").mkdir(exist_ok=True)
+        probe = folder / ".writable"
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(f"the report folder {folder} cannot be written ({error})") from error
+
+
+def write_environment(folder: Path) -> None:
+    """What the machine is, into ``environment.json``."""
+    files.write_atomically(folder / "environment.json", json.dumps(environment.describe(), indent=1) + "\n")
+
+
+def provenance(settings: Settings, task: str, backend: str, opened: protocol.Ready) -> Provenance:
+    """Where the numbers of an opened worker come from."""
+    julia = settings.julia.julia
+    return Provenance(
+        suite=suite.__version__,
+        commit=environment.commit(),
+        source=environment.source_hash(task),
+        host=platform.node(),
+        cpu=environment.cpu(),
+        cores=environment.cores(),
+        threads=settings.threads,
+        gpu=opened.versions.get("gpu", ""),
+        platform=platform.platform(),
+        versions={"python": platform.python_version(), **opened.versions},
+        switches=opened.switches,
+        julia=find_julia.provenance(julia) if backend == "julia" and julia is not None else "",
+    )
+
+
 class Run:
     """One report folder being filled."""
 
@@ -70,21 +110,14 @@ class Run:
         Raises:
             UsageError: if it cannot be written, holds records without ``resume``, or holds damaged ones.
         """
-        try:
-            (self.folder / "arrays").mkdir(parents=True, exist_ok=True)
-            (self.folder / "logs").mkdir(exist_ok=True)
-            probe = self.folder / ".writable"
-            probe.write_text("")
-            probe.unlink()
-        except OSError as error:
-            raise UsageError(f"the report folder {self.folder} cannot be written ({error})") from error
+        make_folder(self.folder)
         if self.journal.path.exists():
             if not resume:
                 raise UsageError(
                     f"{self.folder} already holds records: go on with --resume, or choose another folder with --out"
                 )
             self.records = {record.cell.name: record for record in self.journal.read(mend=True)}
-        files.write_atomically(self.folder / "environment.json", json.dumps(environment.describe(), indent=1) + "\n")
+        write_environment(self.folder)
 
     def run(self, chosen: Sequence[Cell]) -> list[Record]:
         """Runs every cell that has no final record yet, and returns the records of all of them.
@@ -146,7 +179,7 @@ class Run:
             "started": started,
             "parameters": task.layout(config).size,
             "data": task.describe(config),
-            "provenance": self._provenance(cell, opened),
+            "provenance": provenance(self.settings, case.task, cell.backend, opened),
         }
 
         def on_phase(name: str) -> None:
@@ -232,23 +265,6 @@ class Run:
                 self.yardsticks[cell.case] = verdict.Yardstick(
                     known.key, known.value, known.gradient, error, known.exact
                 )
-
-    def _provenance(self, cell: Cell, opened: protocol.Ready) -> Provenance:
-        julia = self.settings.julia.julia
-        return Provenance(
-            suite=suite.__version__,
-            commit=environment.commit(),
-            source=environment.source_hash(cell.case.task),
-            host=platform.node(),
-            cpu=environment.cpu(),
-            cores=environment.cores(),
-            threads=self.settings.threads,
-            gpu=opened.versions.get("gpu", ""),
-            platform=platform.platform(),
-            versions={"python": platform.python_version(), **opened.versions},
-            switches=opened.switches,
-            julia=find_julia.provenance(julia) if cell.backend == "julia" and julia is not None else "",
-        )
 
     def _finish(self, cell: Cell, **what: Any) -> None:
         case = cell.case

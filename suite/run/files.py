@@ -27,14 +27,23 @@ def write_inputs(folder: Path, case: Case) -> Path:
         if stored.keys() != drawn.keys() or any(not np.array_equal(stored[name], drawn[name]) for name in drawn):
             raise UsageError(f"{path} holds other inputs than the suite draws now: choose a new folder with --out")
         return path
+    save(path, drawn)
+    return path
+
+
+def save(path: Path, arrays: Arrays) -> None:
+    """Writes an .npz file whole or not at all.
+
+    Raises:
+        UsageError: if it cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name("inputs.partial.npz")
-        np.savez(partial, **drawn)  # type: ignore[arg-type]  # numpy's stub takes the names for its options
+        partial = path.with_name(path.stem + ".partial.npz")
+        np.savez(partial, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its options
         partial.replace(path)
     except OSError as error:
         raise UsageError(f"cannot write {path} ({error}); earlier records are kept") from error
-    return path
 
 
 def directions(parameters: int, case: Case) -> Array:

@@ -99,9 +99,13 @@ class Worker:
         self._lines.put(b"")
 
     def ask(
-        self, request: protocol.Request, timeout: float, on_phase: Callable[[str], None] = lambda name: None
+        self,
+        request: protocol.Request,
+        timeout: float,
+        on_phase: Callable[[str], None] = lambda name: None,
+        on_step: Callable[[protocol.Step], None] = lambda step: None,
     ) -> protocol.Reply:
-        """Sends a request and waits for the answer to it.
+        """Sends a request and waits for the answer to it. Each step of a fit has the whole timeout to itself.
 
         Raises:
             WorkerDied: if the worker ends first, answers nonsense, or takes more than ``timeout`` seconds.
@@ -128,9 +132,13 @@ class Worker:
             except ValueError as error:
                 self.kill()
                 raise WorkerDied("crashed", f"the worker's answer cannot be read ({error})") from error
-            if not isinstance(reply, protocol.Phase):
+            if isinstance(reply, protocol.Phase):
+                on_phase(reply.name)
+            elif isinstance(reply, protocol.Step):
+                deadline = monotonic() + timeout
+                on_step(reply)
+            else:
                 return reply
-            on_phase(reply.name)
 
     def _died(self) -> WorkerDied:
         code = self.process.wait()

@@ -17,9 +17,12 @@ import suite
 from suite import config, tasks
 from suite.backends import find_julia, setup_julia
 from suite.errors import UsageError
+from suite.fits import FitRecord
+from suite.measure.protocol import Step
 from suite.records import Record
 from suite.run import doctor as examination
-from suite.run import driver, plan
+from suite.run import driver, fits, plan
+from suite.run.fits import FitRun
 from suite.spec import BACKENDS, SIZES, Cell
 
 app = typer.Typer(
@@ -124,7 +127,7 @@ def run(
     cells = plan.cells(request)
     plan.check_memory(cells, None if memory_limit is None else int(memory_limit * 2**30))
     folder = folder or Path("reports") / datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    search = _find_julia(cells, julia_exe, julia_project, config_file)
+    search = _find_julia({cell.backend for cell in cells}, julia_exe, julia_project, config_file)
     settings = driver.Settings(threads=threads, samples=samples, seconds=seconds, time_limit=time_limit, julia=search)
     records = _run(folder, settings, cells, resume=resume)
     _show(folder, records, report=report)
@@ -145,11 +148,11 @@ def _seeds(asked: Sequence[str] | None) -> tuple[int, ...]:
 
 
 def _find_julia(
-    cells: Sequence[Cell], executable: str | None, project: str | None, config_file: Path | None
+    chosen: set[str], executable: str | None, project: str | None, config_file: Path | None
 ) -> find_julia.Search:
-    """Settles which Julia to use, and precompiles for it, if any cell wants one."""
+    """Settles which Julia to use, and precompiles for it, if it is among the backends."""
     settings = config.read(config_file)
-    if not any(cell.backend == "julia" for cell in cells):
+    if "julia" not in chosen:
         return find_julia.Search()
     if executable is None and project is None:
         executable, project = settings.julia_executable, settings.julia_project
@@ -163,15 +166,13 @@ def _find_julia(
     return search
 
 
+def _progress() -> Progress:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=err)
+
+
 def _run(folder: Path, settings: driver.Settings, cells: Sequence[Cell], *, resume: bool) -> list[Record]:
-    progress = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=err,
-    )
+    progress = _progress()
     bar = progress.add_task("planning", total=len(cells))
 
     def listen(what: str, cell: Cell | None) -> None:
@@ -205,15 +206,98 @@ def _show(folder: Path, records: Sequence[Record], *, report: bool) -> None:
         out.print(f"Records: {folder}")
 
 
+@app.command()
+def fit(
+    task: Annotated[str, typer.Argument(metavar="TASK")],
+    variant: Names = None,
+    size: Annotated[str | None, typer.Option(help="[default: the task's own]")] = None,
+    backend: Names = None,
+    method: Annotated[str | None, typer.Option(help="[default: the task's first]")] = None,
+    optimiser: Annotated[list[str] | None, typer.Option(metavar="NAME,…", help="adam, lbfgs [default: both]")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="At most [default: the task's own].")] = None,
+    rate: Annotated[float | None, typer.Option(help="Adam's step size [default: the task's own].")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    folder: Annotated[Path | None, typer.Option("--out", help="The report folder [default: reports/fit-…].")] = None,
+    threads: Threads = 1,
+    time_limit: Annotated[float, typer.Option(min=0.1, help="Longest that one step may take, s.")] = 900.0,
+    julia_exe: JuliaExe = None,
+    julia_project: JuliaProject = None,
+    config_file: ConfigFile = None,
+) -> None:
+    """Optimise a task from the same start on every backend; draw the learning curves and what was learned.
+
+    Adam is each framework's own (torch.optim, optax, Optimisers.jl), L-BFGS is SciPy's for all. In float64 the first 50
+    Adam losses must be the same on all backends, to a relative 1e-8.
+
+    Exit codes: 0 all fits ok, unsupported or unavailable; 1 a fit disagrees, errs, crashes or times out; 2 the command
+    itself was wrong; 130 stopped by Ctrl-C: what was optimised until then is kept and drawn.
+
+    Examples:
+    `diffprog fit qcbm`
+
+    `diffprog fit flow --backend torch,jax --optimiser adam --steps 200`
+    """
+    chosen = fits.planned(
+        fits.Request(
+            task, names(variant), size, names(backend), method, names(optimiser), seed=seed, steps=steps, rate=rate
+        )
+    )
+    folder = folder or Path("reports") / datetime.now().strftime(f"fit-{task}-%Y-%m-%d-%H%M%S")
+    search = _find_julia({one.backend for one in chosen}, julia_exe, julia_project, config_file)
+    running = fits.FitRun(folder, driver.Settings(threads=threads, time_limit=time_limit, julia=search))
+    running.start()
+    stopped = False
+    try:
+        with _fit_progress(running, chosen):
+            running.run(chosen)
+    except KeyboardInterrupt:
+        stopped = True
+        err.print(f"\nStopped. {len(running.records)} of {len(chosen)} fits are kept in {folder}")
+    if running.records:
+        from suite.report import build, terminal
+
+        out.print(terminal.fits(running.records))
+        out.print(f"Report: {build.write(folder)}")
+    raise typer.Exit(130 if stopped else fits.exit_code(running.records))
+
+
+def _fit_progress(running: FitRun, chosen: Sequence[FitRecord]) -> Progress:
+    """A bar over the steps of the fit under way, with its loss, and one over all fits."""
+    progress = _progress()
+    every = progress.add_task("fits", total=len(chosen))
+    bar = progress.add_task("", total=None)
+
+    def listen(what: str, one: FitRecord, step: Step | None) -> None:
+        name = f"{one.task} {one.variant} {one.size} · {one.backend} {one.optimiser}"
+        if what == "done":
+            progress.advance(every)
+            progress.reset(bar, total=None, description="")
+        elif step is None:
+            progress.update(bar, description=f"{name}: {what}")
+        else:
+            text = f"{name}: loss {step.loss:.6g}"
+            progress.update(bar, description=text, completed=step.step, total=one.steps)
+
+    running.listener = listen
+    return progress
+
+
 @app.command("report")
 def report_(folder: Folder) -> None:
-    """Write the tables, figures and pages of a run again from its records.
+    """Write the tables, figures and pages of a run or a fit again from its records.
 
     Example: `diffprog report reports/reference/some-machine`
     """
+    from suite.fits import FitJournal
     from suite.records import Journal
+    from suite.report import build, terminal
 
-    _show(folder, Journal(folder).read(), report=True)
+    fitted = FitJournal(folder)
+    if not fitted.path.exists():
+        _show(folder, Journal(folder).read(), report=True)
+    else:
+        out.print(terminal.fits(fitted.read(mend=True)))
+        out.print(f"Report: {build.write(folder)}")
 
 
 @app.command()

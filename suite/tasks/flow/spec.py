@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from suite.errors import UsageError
-from suite.spec import Array, Arrays, Block, Layout, Task
+from suite.spec import Array, Arrays, Block, Fit, Layout, Task
 from suite.tasks.flow import data, quadratic
 
 
@@ -96,6 +96,20 @@ def closed_form(config: FlowConfig, inputs: Mapping[str, Array]) -> tuple[float,
     return quadratic.exact(inputs["params"], inputs["data"], config.steps, config.time)
 
 
+_MINIBATCHES = 20
+
+
+def draw_fit(config: FlowConfig, seed: int) -> Arrays:
+    """What `draw` gives, and minibatches (M, B, d) that Adam takes in turn: a single batch is soon memorised."""
+    inputs = draw(config, seed)
+    rng = np.random.default_rng([seed, 2])
+    drawn = [data.draw(config.source, config.batch, config.dim, rng) for _ in range(_MINIBATCHES)]
+    return inputs | {
+        "batches_data": np.stack([batch for batch, _ in drawn]),
+        "batches_log_jacobian": np.stack([log_jacobian for _, log_jacobian in drawn]),
+    }
+
+
 TASK = Task(
     name="flow",
     title="ODE flow density estimation: the Monge-Ampère flow integrated by RK4",
@@ -109,4 +123,5 @@ TASK = Task(
     tolerance=1e-11,
     closed_form=closed_form,
     describe=lambda config: data.describe(config.source),
+    fit=Fit(variants=("density",), size="small", steps=500, rate=0.01, draw=draw_fit),
 )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from suite.errors import UsageError
-from suite.spec import Array, Arrays, Block, Layout, Task
+from suite.spec import Array, Arrays, Block, Fit, Layout, Task
 from suite.tasks.qcbm import circuit, targets
 
 
@@ -165,4 +165,12 @@ TASK = Task(
     memory=memory,
     tolerance=1e-12,
     closed_form=closed_form,
+    fit=Fit(
+        variants=("bars_and_stripes", "gaussian"),
+        size="small",
+        steps=2000,
+        rate=0.1,
+        draw=draw,
+        floor=lambda config: (0.0, "zero, at p = π"),
+    ),
 )

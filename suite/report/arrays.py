@@ -15,7 +15,8 @@ COMPARABLE = ("ok", "disagrees")
 """Outcomes that come with a gradient to compare."""
 
 
-def _read(path: Path) -> Arrays | None:
+def read(path: Path) -> Arrays | None:
+    """The arrays of an .npz file, or None if it is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
@@ -25,7 +26,7 @@ def _read(path: Path) -> Arrays | None:
 
 def inputs(folder: Path, case: Case) -> Arrays | None:
     """The case's inputs: ``params`` and its data."""
-    return _read(folder / "arrays" / case.key / "inputs.npz")
+    return read(folder / "arrays" / case.key / "inputs.npz")
 
 
 def results(folder: Path, record: Record) -> Arrays | None:
@@ -33,7 +34,7 @@ def results(folder: Path, record: Record) -> Arrays | None:
     if record.outcome not in COMPARABLE:
         return None
     cell = record.cell
-    return _read(folder / (record.arrays or f"arrays/{cell.case.key}/{cell.key}.npz"))
+    return read(folder / (record.arrays or f"arrays/{cell.case.key}/{cell.key}.npz"))
 
 
 def rank(record: Record) -> tuple[bool, bool, int, bool]:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from suite import fits
 from suite.errors import UsageError
 from suite.records import Journal
-from suite.report import figures, page, pictures, style, tables
+from suite.report import figures, fit_page, page, pictures, style, tables
 
 
 def write(folder: Path) -> Path:
-    """Writes tables/, figures/, summary.md and index.html from the records and arrays in ``folder``.
+    """Writes tables/, figures/, summary.md and index.html from the records and arrays in ``folder``, a run's or a fit's.
 
     The records and arrays are only read. Returns the path of the page.
 
     Raises:
         UsageError: if the folder holds no records, or the report cannot be written there.
     """
+    if (folder / fits.FILE).exists():
+        return fit_page.write(folder)
     records = Journal(folder).read()
     if not records:
         raise UsageError(f"{folder} holds no records: there is nothing to report")
@@ -35,15 +38,8 @@ def write(folder: Path) -> Path:
                 for name, figure in pictures.draw(folder, records).items()
             }
         report = page.Report(folder, records, frames["cells"], charts, scenes)
-        _replace(folder / "summary.md", page.summary(report))
-        _replace(folder / "index.html", page.html(report))
+        page.replace(folder / "summary.md", page.summary(report))
+        page.replace(folder / "index.html", page.html(report))
     except OSError as error:
         raise UsageError(f"cannot write the report into {folder}: {error}") from error
     return folder / "index.html"
-
-
-def _replace(path: Path, text: str) -> None:
-    """Writes a text file so that a reader sees the old one or the new one, never half of it."""
-    draft = path.with_name(path.name + ".part")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)

@@ -158,15 +158,16 @@ def _embedded(path: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 
-def _render(template: str, report: Report) -> str:
-    environment = Environment(
+def environment() -> Environment:
+    """Templates and filters."""
+    made = Environment(
         loader=PackageLoader("suite.report"),
         autoescape=select_autoescape(["html.j2"]),  # in Markdown the filter `md` does it
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    made.filters |= {
         "seconds": format.seconds,
         "size": format.size,
         "error": format.error,
@@ -178,8 +179,19 @@ def _render(template: str, report: Report) -> str:
         "words": evidence.words,
         "embedded": _embedded,
     }
+    return made
+
+
+def _render(template: str, report: Report) -> str:
     shared = {"most": 12, "cheap": CHEAP, "goal": TAX, "noise": NOISE, "colours": COLOURS, "captions": _CAPTIONS}
-    return environment.get_template(template).render(report=report, **shared)
+    return environment().get_template(template).render(report=report, **shared)
+
+
+def replace(path: Path, text: str) -> None:
+    """Writes a text file so that a reader sees the old one or the new one, never half of it."""
+    draft = path.with_name(path.name + ".part")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
 
 
 def html(report: Report) -> str:

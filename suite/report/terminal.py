@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich import box
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from suite.fits import FitRecord
 from suite.records import Record
 from suite.report import evidence, format, tables
 from suite.report.figures import CHEAP
@@ -55,6 +56,25 @@ class _Verdict:
             yield grid
             yield ""
         yield from _footer(self.records)
+
+
+def fits(records: Sequence[FitRecord]) -> RenderableType:
+    """Fits for rich: one row each, and below why some did not end well."""
+    grid = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    for name in ("fit", "backend", "optimiser", "outcome", "first loss", "final loss", "steps", "time", "first 50"):
+        grid.add_column(name, justify="left" if name in ("fit", "backend", "optimiser", "outcome") else "right")
+    for fit in records:
+        deviation = "itself" if fit.reference == "itself" else format.error(fit.deviation)
+        losses = (format.ABSENT if x is None else f"{x:.8g}" for x in (fit.first_loss, fit.final_loss))
+        row = (fit.case.key, fit.backend, fit.optimiser, _outcome(fit.outcome), *losses, str(fit.steps_done))
+        grid.add_row(*row, format.seconds(fit.seconds), deviation)
+    notes = [
+        _outcome(fit.outcome)
+        + Text(f" {fit.name}: {format.clip(fit.reason)}" + (f"\n  to mend it: {fit.mend}" if fit.mend else ""))
+        for fit in records
+        if fit.outcome != "ok"
+    ]
+    return Group(grid, "", *notes)
 
 
 def _outcome(outcome: str) -> Text:

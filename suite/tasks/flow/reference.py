@@ -160,6 +160,15 @@ class Flow:
         return {"parameters": theta.size, "rhs_evaluations": evaluations, "steps": evaluations // 4}
 
 
+def sample(config: FlowConfig, theta: Array, noise: Array) -> Array:
+    """Carries ``noise`` (B, d) forwards in time, by RK4 steps of +ε: samples (B, d) of the flow's density."""
+    potential = POTENTIALS[config.variant](config, theta)
+    x, integral = noise, np.zeros(len(noise))
+    for _ in range(config.steps):
+        x, integral, _ = step(potential, x, integral, -config.time / config.steps)
+    return x
+
+
 def build(config: FlowConfig, method: str) -> Functions:
     flow = Flow(config, method)
     return Functions(flow.value, flow.gradient, flow.outputs, flow.work, engine="hand")

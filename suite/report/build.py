@@ -11,7 +11,7 @@ from suite.report import figures, fit_page, page, pictures, style, tables
 
 
 def write(folder: Path) -> Path:
-    """Writes tables/, figures/, summary.md and index.html from the records and arrays in ``folder``, a run's or a fit's.
+    """Writes tables/, figures/, summary.md and index.html from the records and arrays of a run, or of a fit.
 
     The records and arrays are only read. Returns the path of the page.
 

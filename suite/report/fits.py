@@ -69,9 +69,8 @@ def draw_curves(case: Case, found: Sequence[Curve]) -> Figure | None:
         return None
     compared = [curve for curve in found if curve.fit.optimiser == "adam"]
     figure = style.figure(6.2 if len(compared) > 1 else 3.7)
-    grid = figure.add_gridspec(
-        2 if len(compared) > 1 else 1, len(optimisers), height_ratios=[3, 2][: 1 + (len(compared) > 1)]
-    )
+    heights = [3, 2] if len(compared) > 1 else [1]
+    grid = figure.add_gridspec(len(heights), len(optimisers), height_ratios=heights)
     for column, optimiser in enumerate(optimisers):
         axes = figure.add_subplot(grid[0, column])
         _losses(axes, [curve for curve in found if curve.fit.optimiser == optimiser])
@@ -114,7 +113,6 @@ def _deviations(axes: Axes, found: Sequence[Curve]) -> None:
     axes.set_ylim(least, 1e-6)
     axes.set_xlabel("step")
     axes.set_ylabel("relative difference")
-    axes.set_title(
-        f"The first {COMPARED} Adam losses against {found[0].fit.backend}'s (equal: {least:.0e})", loc="left"
-    )
+    name = found[0].fit.backend
+    axes.set_title(f"The first {COMPARED} Adam losses against {name}'s (equal: {least:.0e})", loc="left")
     axes.legend(fontsize=9, ncols=4)

@@ -35,9 +35,7 @@ def picture(case: Case, inputs: Arrays, learned: Sequence[Learned]) -> tuple[Fig
         _samples(part, case.seed, (config.rows, config.columns), target, one)
     caption = "the trained circuits' distributions over the target"
     if config.rows:
-        caption += (
-            f"; below, {_SHOWN} samples of each (the same random numbers), a red frame where the image is no target"
-        )
+        caption += f"; below, {_SHOWN} samples of each from the same random numbers, framed red where no target"
     return figure, caption + "."
 
 

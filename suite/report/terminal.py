@@ -65,15 +65,16 @@ def fits(records: Sequence[FitRecord]) -> RenderableType:
         grid.add_column(name, justify="left" if name in ("fit", "backend", "optimiser", "outcome") else "right")
     for fit in records:
         deviation = "itself" if fit.reference == "itself" else format.error(fit.deviation)
-        losses = (format.ABSENT if x is None else f"{x:.8g}" for x in (fit.first_loss, fit.final_loss))
-        row = (fit.case.key, fit.backend, fit.optimiser, _outcome(fit.outcome), *losses, str(fit.steps_done))
-        grid.add_row(*row, format.seconds(fit.seconds), deviation)
-    notes = [
-        _outcome(fit.outcome)
-        + Text(f" {fit.name}: {format.clip(fit.reason)}" + (f"\n  to mend it: {fit.mend}" if fit.mend else ""))
-        for fit in records
-        if fit.outcome != "ok"
-    ]
+        losses = [format.ABSENT if x is None else f"{x:.8g}" for x in (fit.first_loss, fit.final_loss)]
+        grid.add_row(
+            fit.case.key, fit.backend, fit.optimiser, _outcome(fit.outcome), *losses, str(fit.steps_done),
+            format.seconds(fit.seconds), deviation,
+        )  # fmt: skip
+    notes = []
+    for fit in records:
+        if fit.outcome != "ok":
+            mend = f"\n  to mend it: {fit.mend}" if fit.mend else ""
+            notes.append(_outcome(fit.outcome) + Text(f" {fit.name}: {format.clip(fit.reason)}{mend}"))
     return Group(grid, "", *notes)
 
 

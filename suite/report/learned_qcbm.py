@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from suite import tasks
@@ -30,7 +29,7 @@ def picture(case: Case, inputs: Arrays, learned: Sequence[Learned]) -> tuple[Fig
     figure = style.figure(3.2 + 0.95 * rows)
     parts: Any = figure.subfigures(1 + rows, 1, height_ratios=[3.2] + [0.95] * rows)
     parts = np.atleast_1d(parts)
-    _distributions(parts[0].subplots(), target, learned)
+    _distributions(parts[0], target, learned)
     for part, one in zip(parts[1:], learned, strict=False):
         _samples(part, case.seed, (config.rows, config.columns), target, one)
     caption = "the trained circuits' distributions over the target"
@@ -39,7 +38,8 @@ def picture(case: Case, inputs: Arrays, learned: Sequence[Learned]) -> tuple[Fig
     return figure, caption + "."
 
 
-def _distributions(axes: Axes, target: Array, learned: Sequence[Learned]) -> None:
+def _distributions(figure: SubFigure, target: Array, learned: Sequence[Learned]) -> None:
+    axes = figure.subplots()
     edges = np.linspace(0, target.size, bins(target).size + 1) - 0.5
     axes.stairs(bins(target), edges, fill=True, color="#C8C8C8", label="target")
     for index, one in enumerate(learned):
@@ -53,7 +53,7 @@ def _distributions(axes: Axes, target: Array, learned: Sequence[Learned]) -> Non
     axes.set_ylabel("probability" + (" of a bin" if merged > 1 else ""))
     axes.set_xlim(edges[0], edges[-1])
     axes.set_ylim(0)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.35), ncols=2, fontsize=9)
+    figure.legend(loc="outside upper center", ncols=2, fontsize=9)
 
 
 def _samples(figure: SubFigure, seed: int, shape: tuple[int, int], target: Array, one: Learned) -> None:

@@ -32,7 +32,7 @@ def refused(done: subprocess.CompletedProcess[str], told: str) -> None:
     assert told in lines[0]
 
 
-@pytest.mark.parametrize("command", [[], ["list"], ["run"], ["report"], ["doctor"], ["setup-julia"]])
+@pytest.mark.parametrize("command", [[], ["list"], ["run"], ["fit"], ["report"], ["doctor"], ["setup-julia"]])
 def test_every_command_has_help(command: list[str]) -> None:
     done = diffprog(*command, "--help")
     assert done.returncode == 0

@@ -107,10 +107,9 @@ def test_a_loss_that_is_not_finite_ends_the_fit_with_the_step(tmp_path: Path) ->
 
 def test_ctrl_c_keeps_curve_and_state(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "suite.cli", "fit", "qcbm", "--backend", "numpy", "--optimiser", "adam"]
+    command += ["--steps", "1000000"]
     folder = tmp_path / "fit"
-    process = subprocess.Popen(
-        [*command, "--steps", "1000000", "--out", str(folder)], stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([*command, "--out", str(folder)], stderr=subprocess.PIPE, text=True)
     state = folder / "arrays" / "qcbm-bars_and_stripes-small-seed0" / "fit-numpy-reverse-adam.npz"
     deadline = time.monotonic() + 60
     while not state.exists() and time.monotonic() < deadline:
@@ -128,7 +127,7 @@ def test_ctrl_c_keeps_curve_and_state(tmp_path: Path) -> None:
 
 
 def test_without_julia_its_fits_are_unavailable_and_say_so(tmp_path: Path) -> None:
-    search = Search(reason="no Julia here", mend="diffprog setup-julia")
+    search = Search(None, ["no Julia here"], "diffprog setup-julia")
     request = replace(QUICK, backends=("julia",), optimisers=("adam",))
     (fit,) = run(request, tmp_path / "fit", search)
     assert (fit.outcome, fit.reason, fit.mend) == ("unavailable", "no Julia here", "diffprog setup-julia")

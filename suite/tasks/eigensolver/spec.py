@@ -1,0 +1,98 @@
+"""The declaration of the eigensolver task: variants, sizes, inputs, invariants.
+
+Sources: Fujita, Nakagawa, Sugiura, Oshikawa, "Construction of Hamiltonians by supervised learning of energy and
+entanglement spectra", arXiv:1705.05372 (``spectrum``); Xie, Liu, Wang, "Automatic differentiation of dominant
+eigensolver and its applications in quantum physics", arXiv:2001.04121 (``dominant``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from suite.errors import UsageError
+from suite.spec import Array, Arrays, Block, Layout, Task
+from suite.tasks.eigensolver import hamiltonian, krylov
+
+
+@dataclass(frozen=True)
+class EigensolverConfig:
+    """One problem: a chain of ``sites`` L ≥ 2, whose loss is made of its ``levels`` lowest eigenpairs."""
+
+    variant: str
+    size: str
+    sites: int
+    levels: int
+    """1 for ``ground_state``; m energies for ``spectrum``."""
+
+
+_SITES = {"tiny": 4, "small": 8, "medium": 10, "large": 12}
+_LEVELS = {"ground_state": 1, "spectrum": 4}
+
+
+def configure(variant: str, size: str) -> EigensolverConfig:
+    try:
+        return EigensolverConfig(variant, size, _SITES[size], _LEVELS[variant])
+    except KeyError:
+        raise UsageError(f"task eigensolver has no variant {variant!r} of size {size!r}") from None
+
+
+def layout(config: EigensolverConfig) -> Layout:
+    return Layout((Block("J", (config.sites,)), Block("h", (config.sites,))))
+
+
+def draw(config: EigensolverConfig, seed: int) -> Arrays:
+    """Inputs of a case, all float64.
+
+    ``params`` (2L,); ``start`` (2ᴸ,), where Krylov spaces start; and of a planted chain ``target``: its ground state
+    (2ᴸ,) for ``ground_state``, its m lowest energies (m,) for ``spectrum``. Couplings are uniform on [1/2, 3/2).
+    """
+    rng = np.random.default_rng(seed)
+    params, planted = rng.uniform(0.5, 1.5, (2, 2 * config.sites))
+    # Positive, as the ground state is where all couplings are, but without any symmetry of the chain.
+    start = rng.uniform(0, 1, 2**config.sites)
+    operator, scale = hamiltonian.Operator(planted), hamiltonian.bound(planted)
+    found = krylov.levels(operator, start, scale, config.levels)
+    target = found.vectors[0] if config.variant == "ground_state" else found.energies
+    return {"params": params, "start": start, "target": target}
+
+
+def work(config: EigensolverConfig) -> dict[str, int]:
+    """The Hamiltonian that is really built. Iterations are a method's affair and rounding's."""
+    sites = config.sites
+    return {"parameters": 2 * sites, "matrix_size": 2**sites, "bonds": sites, "fields": sites}
+
+
+def memory(config: EigensolverConfig, method: str, itemsize: int) -> int:
+    """``dense``: H, its eigenvectors, LAPACK's workspace of two more, a cotangent of H, and two for what copies.
+
+    ``dominant``: the Krylov basis and its rotation at a restart, found levels, and some eight vectors more; for the
+    halves of the chain, matrices of 2ᴸ elements or twice as many, as tables of indices come with them.
+    """
+    size = 2**config.sites
+    if method == "dense":
+        return itemsize * 8 * size**2 + 8 * 4 * config.sites * size
+    vectors = 2 * krylov.BASIS + 2 * (config.levels + 1) + 8
+    return itemsize * (vectors + 4) * size + 8 * 4 * config.sites * 2 ** hamiltonian.halves(config.sites)[1]
+
+
+def closed_form(config: EigensolverConfig, inputs: Mapping[str, Array]) -> tuple[float, Array] | None:
+    """None: random couplings have none. The tests hold every backend to the chains that do."""
+    return None
+
+
+TASK = Task(
+    name="eigensolver",
+    title="Hamiltonian engineering: a quantum chain fitted through its lowest eigenpairs",
+    variants=("ground_state", "spectrum"),
+    methods=("dense", "dominant"),
+    configure=configure,
+    draw=draw,
+    layout=layout,
+    work=work,
+    memory=memory,
+    tolerance=1e-10,
+    closed_form=closed_form,
+)

@@ -162,6 +162,8 @@ class Task:
         tolerance: the largest relative L2 error of a float64 gradient against the reference.
         closed_form: ``(config, inputs)`` to ``(value, gradient)`` where the exact answer is known, else None.
         describe: what the data of a configuration is, in a few words.
+        float32_floor: the relative L2 error that a float32 gradient may have however near the reference's own came, for
+            tasks whose condition number makes one float32 error a poor measure of another.
     """
 
     name: str
@@ -176,6 +178,7 @@ class Task:
     tolerance: float
     closed_form: Callable[[Any, Mapping[str, Array]], tuple[float, Array] | None] = lambda config, inputs: None
     describe: Callable[[Any], str] = lambda config: ""
+    float32_floor: float = 0.0
 
     def check(self, *, variant: str | None = None, method: str | None = None) -> None:
         """Raises UsageError, with the valid names, if the task lacks the variant or method."""

@@ -1,7 +1,7 @@
 """The transverse-field Ising chain on the host: index tables that all Python backends share, the matrix, the operator.
 
-H = −Σ_i J_i Z_i Z_{i+1} − Σ_i h_i X_i on L sites, periodic. Site i is bit i of a basis index, site 0 the least significant
-one; a bit 0 is Z = +1. Bond i joins sites i and i+1, bond L−1 joins L−1 and 0.
+H = −Σ_i J_i Z_i Z_{i+1} − Σ_i h_i X_i on L sites, periodic. Site i is bit i of a basis index, site 0 the least
+significant one; a bit 0 is Z = +1. Bond i joins sites i and i+1, bond L−1 joins L−1 and 0.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def spins(sites: int) -> Array:
 
 @cache
 def bonds(sites: int) -> Array:
-    """Z_i Z_{i+1} of each bond in each basis state: shape (2ᴸ, L), int64, ±1. Without the last column: an open chain."""
+    """Z_i Z_{i+1} of each bond in each basis state: shape (2ᴸ, L), int64, ±1. All but the last: an open chain."""
     return np.asarray(spins(sites) * np.roll(spins(sites), -1, axis=1))
 
 
@@ -58,7 +58,7 @@ def matrix_vjp(w: Array, v: Array) -> Array:
 
 
 class Operator:
-    """H without its matrix. With v read as a matrix V (high, low) of the two halves of the chain,
+    """H without its matrix: the chain is cut in two, and v read as a matrix V (high half, low half).
 
     H v = H_high V + V H_low + E ∘ V, where the halves are open chains of 2^(L/2) states and E is the energy of the two
     bonds between them: two small matrix products, whatever the framework, and one vector of memory.

@@ -57,7 +57,7 @@ def levels(apply: Apply, start: Array, scale: Array, count: int) -> krylov.Level
     """See ``krylov.levels``."""
 
     def step(vectors: Array, k: Array) -> tuple[Array, tuple[Array, Array]]:
-        found = lowest(lambda v: apply(v) + 2 * scale * ((vectors @ v) @ vectors), start, 3 * scale)
+        found = lowest(lambda v: apply(v) + 3 * scale * ((vectors @ v) @ vectors), start, 4 * scale)
         return vectors.at[k].set(found.vector), (found.energy, found.applications)
 
     nothing = jnp.zeros((count, len(start)), start.dtype)

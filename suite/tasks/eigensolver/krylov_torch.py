@@ -1,4 +1,4 @@
-"""The Krylov methods of ``krylov`` in PyTorch, on any device: the host is asked once a restart, or once an iteration."""
+"""The Krylov methods of ``krylov`` in PyTorch: the host looks once a restart, or once an iteration."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def levels(apply: Apply, start: Tensor, scale: Tensor, count: int) -> krylov.Lev
     energies, vectors, applications = [], start.new_empty(0, len(start)), 0
 
     def deflated(v: Tensor) -> Tensor:
-        return apply(v) + 2 * scale * ((vectors @ v) @ vectors)
+        return apply(v) + 3 * scale * ((vectors @ v) @ vectors)
 
     for _ in range(count):
-        found = lowest(deflated, start, 3 * scale)
+        found = lowest(deflated, start, 4 * scale)
         energies.append(found.energy)
         vectors = torch.cat([vectors, found.vector[None]])
         applications += found.applications

@@ -1,7 +1,7 @@
 """The eigensolver in JAX: ``eigh`` or Lanczos under jit, with one derivative rule for the ground state of either.
 
-JAX's own rule for ``eigh`` divides by the differences among all levels, and so by zero where excited levels coincide that
-the loss does not even see. ``spectrum`` needs no differences and uses it.
+JAX's own rule for ``eigh`` divides by the differences among all levels, and so by zero where excited levels coincide
+that the loss does not even see. ``spectrum`` needs no differences and uses it.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ Data = dict[str, Array]
 
 def matrix(J: Array, h: Array) -> Array:
     """H as a dense matrix (2ᴸ, 2ᴸ) from J and h (L,); J of shape (L−1,) makes an open chain."""
-    sites, state = len(h), jnp.arange(2 ** len(h))
+    sites, size = len(h), 2 ** len(h)
+    state, flips = jnp.arange(size, dtype=jnp.int32), jnp.asarray(hamiltonian.flips(sites), jnp.int32)
     diagonal = jnp.asarray(hamiltonian.bonds(sites)[:, : len(J)], J.dtype) @ J
-    H = jnp.zeros((state.size, state.size), h.dtype).at[state, state].set(-diagonal, unique_indices=True)
-    return H.at[state[:, None], hamiltonian.flips(sites)].set(-h, unique_indices=True)
+    H = jnp.zeros((size, size), h.dtype).at[state, state].set(-diagonal, unique_indices=True)
+    return H.at[state[:, None], flips].set(-h, unique_indices=True)
 
 
 class Halves(NamedTuple):
@@ -51,7 +52,7 @@ def apply_halves(H: Halves, v: Array) -> Array:
 
 
 class Method(NamedTuple):
-    """How H (an array or several, linear in θ) is made and applied, its lowest levels found, its ground state solved."""
+    """How H (an array or several, linear in θ) is made and applied, and its lowest levels found."""
 
     hamiltonian: Callable[[Array], Any]
     apply: Callable[[Any, Array], Array]
@@ -93,9 +94,7 @@ def dominant_solve(told: tuple[()], shifted: Any, b: Array) -> Array:
     return krylov_jax.solve(shifted, b)
 
 
-dense = Method(
-    lambda theta: matrix(*jnp.split(theta, 2)), jnp.matmul, dense_levels, dense_ground_state, dense_solve
-)
+dense = Method(lambda theta: matrix(*jnp.split(theta, 2)), jnp.matmul, dense_levels, dense_ground_state, dense_solve)
 dominant = Method(halves, apply_halves, dominant_levels, dominant_ground_state, dominant_solve)
 METHODS = {"dense": dense, "dominant": dominant}
 

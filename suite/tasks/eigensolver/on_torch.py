@@ -1,8 +1,8 @@
 """The eigensolver in PyTorch, eager: autograd around an eigendecomposition, or around Lanczos and conjugate gradients.
 
 PyTorch's own rule for ``torch.linalg.eigh`` divides by the differences among all levels, and so by zero where excited
-levels coincide that the loss does not even see. ``spectrum`` needs no differences and uses it; ground states have rules of
-their own here, which know differences from E₀ only.
+levels coincide that the loss does not even see. ``spectrum`` needs no differences and uses it; ground states have rules
+of their own here, which know differences from E₀ only.
 """
 
 from __future__ import annotations
@@ -23,15 +23,10 @@ Data = dict[str, Tensor]
 
 @cache
 def tables(sites: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """Z_i Z_{i+1} (2ᵏ, k), Z_i (2ᵏ, k) and the columns (2ᵏ, k+1) of the elements in each row: the diagonal, the flips."""
-    columns = torch.arange(2**sites)[:, None], torch.as_tensor(hamiltonian.flips(sites))
-    signs = (torch.as_tensor(table, device=device).to(dtype) for table in map_signs(sites))
-    bonds, spins = signs
-    return bonds, spins, torch.cat(columns, dim=1).to(device)
-
-
-def map_signs(sites: int) -> tuple[Any, Any]:
-    return hamiltonian.bonds(sites), hamiltonian.spins(sites)
+    """Z_i Z_{i+1} (2ᵏ, k), Z_i (2ᵏ, k), and which columns (2ᵏ, k+1) each row of H has: diagonal, then flips."""
+    bonds, spins, flips = (torch.as_tensor(f(sites)) for f in (hamiltonian.bonds, hamiltonian.spins, hamiltonian.flips))
+    columns = torch.cat([torch.arange(2**sites)[:, None], flips], dim=1)
+    return bonds.to(device, dtype), spins.to(device, dtype), columns.to(device)
 
 
 def matrix(J: Tensor, h: Tensor) -> Tensor:
@@ -58,7 +53,7 @@ def operator(theta: Tensor) -> Any:
     return apply
 
 
-class DenseGroundState(torch.autograd.Function):
+class DenseGroundState(torch.autograd.Function):  # type: ignore[misc]  # mypy takes torch for Any
     """H (N, N) to its lowest eigenvector v₀ (N,) and all energies (N,), of which no derivative is passed on."""
 
     @staticmethod
@@ -77,7 +72,7 @@ class DenseGroundState(torch.autograd.Function):
         return -torch.outer(solution, v0)  # to be symmetrised, but H is built symmetric
 
 
-class DominantGroundState(torch.autograd.Function):
+class DominantGroundState(torch.autograd.Function):  # type: ignore[misc]
     """θ (2L,) and a start (N,) to the lowest eigenvector v₀ (N,). Backward solves (H − E₀) λ = (1 − v₀v₀ᵀ) v̄₀."""
 
     @staticmethod

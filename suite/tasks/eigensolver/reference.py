@@ -61,7 +61,7 @@ class Dominant:
         """The same; −E₀ v₀v₀ᵀ, positive, makes the system definite and leaves b's complement of v₀ to itself."""
 
         def project(x: Array) -> Array:
-            return x - (v0 @ x) * v0
+            return np.asarray(x - (v0 @ x) * v0)
 
         return krylov.solve(lambda x: project(self.apply(project(x))) - energy * x, project(b))
 
@@ -124,7 +124,7 @@ def build(config: EigensolverConfig, method: str) -> Functions:
         return named | ({"applications": np.asarray(found.applications)} if method == "dominant" else {})
 
     def work(theta: Array, data: Arrays) -> dict[str, int]:
-        """Counted from the column of all spins up, with unit couplings: −1 a bond on its diagonal, −1 a field off it."""
+        """Counted from H's column of all spins up with unit couplings: −1 a bond on its diagonal, −1 a field below."""
         up = np.zeros_like(data["start"])
         up[0] = 1
         bond, field = np.repeat(np.eye(2, dtype=theta.dtype), theta.size // 2, axis=1)

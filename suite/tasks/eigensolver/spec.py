@@ -28,6 +28,9 @@ class EigensolverConfig:
     """1 for ``ground_state``; m energies for ``spectrum``."""
 
 
+MIN_GAP = 0.02
+"""Between any two of the levels that matter, in the chains that are drawn; most have it at the first attempt."""
+
 _SITES = {"tiny": 4, "small": 8, "medium": 10, "large": 12}
 _LEVELS = {"ground_state": 1, "spectrum": 4}
 
@@ -47,16 +50,25 @@ def draw(config: EigensolverConfig, seed: int) -> Arrays:
     """Inputs of a case, all float64.
 
     ``params`` (2L,); ``start`` (2ᴸ,), where Krylov spaces start; and of a planted chain ``target``: its ground state
-    (2ᴸ,) for ``ground_state``, its m lowest energies (m,) for ``spectrum``. Couplings are uniform on [1/2, 3/2).
+    (2ᴸ,) for ``ground_state``, its m lowest energies (m,) for ``spectrum``. Couplings are uniform on [1/2, 3/2), and
+    drawn again while two of the m+1 lowest levels are nearer to each other than MIN_GAP: errors grow as its inverse.
     """
     rng = np.random.default_rng(seed)
-    params, planted = rng.uniform(0.5, 1.5, (2, 2 * config.sites))
     # Positive, as the ground state is where all couplings are, but without any symmetry of the chain.
     start = rng.uniform(0, 1, 2**config.sites)
-    operator, scale = hamiltonian.Operator(planted), hamiltonian.bound(planted)
-    found = krylov.levels(operator, start, scale, config.levels)
-    target = found.vectors[0] if config.variant == "ground_state" else found.energies
+    params, _ = _gapped(config, start, rng)
+    _, found = _gapped(config, start, rng)
+    target = found.vectors[0] if config.variant == "ground_state" else found.energies[: config.levels]
     return {"params": params, "start": start, "target": target}
+
+
+def _gapped(config: EigensolverConfig, start: Array, rng: np.random.Generator) -> tuple[Array, krylov.Levels]:
+    """Couplings (2L,) and their m+1 lowest levels."""
+    while True:
+        theta = rng.uniform(0.5, 1.5, 2 * config.sites)
+        found = krylov.levels(hamiltonian.Operator(theta), start, hamiltonian.bound(theta), config.levels + 1)
+        if np.diff(found.energies).min() >= MIN_GAP:
+            return theta, found
 
 
 def work(config: EigensolverConfig) -> dict[str, int]:
@@ -71,11 +83,11 @@ def memory(config: EigensolverConfig, method: str, itemsize: int) -> int:
     ``dominant``: the Krylov basis and its rotation at a restart, found levels, and some eight vectors more; for the
     halves of the chain, matrices of 2ᴸ elements or twice as many, as tables of indices come with them.
     """
-    size = 2**config.sites
+    size = 1 << config.sites
     if method == "dense":
         return itemsize * 8 * size**2 + 8 * 4 * config.sites * size
     vectors = 2 * krylov.BASIS + 2 * (config.levels + 1) + 8
-    return itemsize * (vectors + 4) * size + 8 * 4 * config.sites * 2 ** hamiltonian.halves(config.sites)[1]
+    return itemsize * (vectors + 4) * size + 8 * 4 * config.sites * (1 << hamiltonian.halves(config.sites)[1])
 
 
 def closed_form(config: EigensolverConfig, inputs: Mapping[str, Array]) -> tuple[float, Array] | None:
@@ -93,6 +105,7 @@ TASK = Task(
     layout=layout,
     work=work,
     memory=memory,
-    tolerance=1e-10,
+    tolerance=1e-11,
     closed_form=closed_form,
+    float32_floor=1e-4,
 )

@@ -74,7 +74,8 @@ def lowest(apply: Apply, start: Array, scale: Array) -> Lowest:
                 w = w - coefficients @ basis[: j + 1]
                 projected[: j + 1, j] += coefficients
             beta = np.linalg.norm(w)
-            if beta <= eps * scale and j + 1 < size:  # the Krylov space is exhausted: an invariant subspace
+            if beta <= eps * scale:  # the Krylov space is exhausted: an invariant subspace
+                beta = 0 * beta
                 projected[range(j + 1, size), range(j + 1, size)] = 2 * scale  # above all eigenvalues: never wanted
                 break
             basis[j + 1] = w / beta
@@ -93,16 +94,17 @@ def lowest(apply: Apply, start: Array, scale: Array) -> Lowest:
 def levels(apply: Apply, start: Array, scale: Array, count: int) -> Levels:
     """The ``count`` lowest eigenpairs, one after the other: those that are found are lifted above all others.
 
-    A Krylov space holds one vector of a degenerate level; one space a vector finds them all. What was found between
-    −scale and scale is lifted by 3 scale, to where nothing else is.
+    A Krylov space holds one vector of a degenerate level, the one that the start has a share of: each level has a start
+    of its own, ``start`` rolled on by one. What was found between −scale and scale is lifted by 3 scale, to where
+    nothing else is.
     """
     energies, vectors, applications = [], np.empty((0, len(start)), start.dtype), 0
 
     def deflated(v: Array) -> Array:
         return np.asarray(apply(v) + 3 * scale * ((vectors @ v) @ vectors))
 
-    for _ in range(count):
-        found = lowest(deflated, start, 4 * scale)
+    for k in range(count):
+        found = lowest(deflated, np.roll(start, k), 4 * scale)
         energies.append(found.energy)
         vectors = np.concatenate([vectors, found.vector[None]])
         applications += found.applications

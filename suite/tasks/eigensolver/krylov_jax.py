@@ -29,7 +29,8 @@ def lowest(apply: Apply, start: Array, scale: Array) -> krylov.Lowest:
         beta = jnp.linalg.norm(w)
         exhausted = beta <= eps * scale
         basis = basis.at[j + 1].set(jnp.where(exhausted, 0, w / beta))
-        return basis, jnp.where(exhausted & (rows > j), jnp.diag(2 * scale * (rows > j)), projected), beta
+        projected = jnp.where(exhausted & (rows > j), jnp.diag(2 * scale * (rows > j)), projected)
+        return basis, projected, jnp.where(exhausted, 0, beta)
 
     def cycle(state: tuple[Array, ...]) -> tuple[Array, ...]:
         basis, projected, known, restarts, applications, *_ = state
@@ -57,7 +58,10 @@ def levels(apply: Apply, start: Array, scale: Array, count: int) -> krylov.Level
     """See ``krylov.levels``."""
 
     def step(vectors: Array, k: Array) -> tuple[Array, tuple[Array, Array]]:
-        found = lowest(lambda v: apply(v) + 3 * scale * ((vectors @ v) @ vectors), start, 4 * scale)
+        def deflated(v: Array) -> Array:
+            return apply(v) + 3 * scale * ((vectors @ v) @ vectors)
+
+        found = lowest(deflated, jnp.roll(start, k), 4 * scale)
         return vectors.at[k].set(found.vector), (found.energy, found.applications)
 
     nothing = jnp.zeros((count, len(start)), start.dtype)

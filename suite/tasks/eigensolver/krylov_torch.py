@@ -29,6 +29,7 @@ def lowest(apply: Apply, start: Tensor, scale: Tensor) -> krylov.Lowest:
             beta = torch.linalg.vector_norm(w)
             exhausted = beta <= eps * scale
             basis[j + 1] = torch.where(exhausted, 0, w / beta)
+            beta = torch.where(exhausted, 0, beta)
             if j + 1 < size:
                 projected[j + 1, j + 1] = torch.where(exhausted, 2 * scale, 0)
         applications += size - known
@@ -48,8 +49,8 @@ def levels(apply: Apply, start: Tensor, scale: Tensor, count: int) -> krylov.Lev
     def deflated(v: Tensor) -> Tensor:
         return apply(v) + 3 * scale * ((vectors @ v) @ vectors)
 
-    for _ in range(count):
-        found = lowest(deflated, start, 4 * scale)
+    for k in range(count):
+        found = lowest(deflated, start.roll(k), 4 * scale)
         energies.append(found.energy)
         vectors = torch.cat([vectors, found.vector[None]])
         applications += found.applications

@@ -75,8 +75,8 @@ def dense_ground_state(H: Array, start: Array, scale: Array) -> tuple[Array, tup
 
 def dense_solve(told: tuple[Array, Array], shifted: Any, b: Array) -> Array:
     energies, vectors = told
-    excited = vectors[:, 1:]
-    return excited @ ((b @ excited) / (energies[1:] - energies[0]))
+    above = (energies - energies[0]).at[0].set(-energies[0])  # see ``shifted`` below
+    return vectors @ ((b @ vectors) / above)
 
 
 def dominant_levels(theta: Array, data: Data, count: int) -> krylov.Levels:

@@ -9,16 +9,18 @@ module DiffProgTasks
 
 using ChainRulesCore: ChainRulesCore
 using DifferentiationInterface: DifferentiationInterface
+using KrylovKit: KrylovKit
 using LinearAlgebra: BLAS
 using Yao: Yao
 using Zygote: Zygote
 
 include("interface.jl")
 include("flow.jl")
+include("eigensolver.jl")
 include("mmd.jl")
 include("qcbm.jl")
 
-const TASKS = (flow = flow_problem, qcbm = qcbm_problem)
+const TASKS = (flow = flow_problem, eigensolver = eigensolver_problem, qcbm = qcbm_problem)
 
 """
     build(task, method, config, data) -> Problem
@@ -39,6 +41,7 @@ The versions of the packages that compute.
 versions() = (
     DiffProgTasks = string(pkgversion(@__MODULE__)),
     DifferentiationInterface = string(pkgversion(DifferentiationInterface)),
+    KrylovKit = string(pkgversion(KrylovKit)),
     Yao = string(pkgversion(Yao)),
     YaoBlocks = string(pkgversion(Yao.YaoBlocks)),
     Zygote = string(pkgversion(Zygote)),

@@ -368,9 +368,12 @@ def test_a_few_vectors_of_memory() -> None:
 
 def test_conjugate_gradients_that_fail_say_so() -> None:
     A = np.diag([0.0, 1.0, 2.0])
-    assert krylov.solve(lambda x: A @ x, np.array([0.0, 3.0, 4.0])) == pytest.approx([0, 3, 2])
+    scale = np.array(2.0)
+    assert krylov.solve(lambda x: A @ x, np.array([0.0, 3.0, 4.0]), scale) == pytest.approx([0, 3, 2])
     with np.errstate(all="ignore"):
-        assert np.isnan(krylov.solve(lambda x: A @ x, np.ones(3))).all()
+        for lowest in (0, 1e-15, -1e-12):
+            A[0, 0] = lowest
+            assert np.isnan(krylov.solve(lambda x: A @ x, np.ones(3), scale)).all()
 
 
 @pytest.mark.parametrize("backend", ["numpy", "torch", "jax"])

@@ -111,10 +111,11 @@ def levels(apply: Apply, start: Array, scale: Array, count: int) -> Levels:
     return Levels(np.array(energies), vectors, applications)
 
 
-def solve(apply: Apply, b: Array) -> Array:
-    """Solves A x = b, A symmetric and positive definite, by conjugate gradients; NaN if that does not converge.
+def solve(apply: Apply, b: Array, scale: Array) -> Array:
+    """Solves A x = b by conjugate gradients, A symmetric and positive definite, ``scale`` a bound on its norm.
 
-    The residual of the recursion goes down to rounding; the true one is then checked to half the digits.
+    The residual of the recursion goes down to rounding. NaN where the true one is not met to half the digits, or x so
+    large that as much of A is lost in rounding: where A is singular.
     """
     eps = np.finfo(b.dtype).eps
     x, r, p = np.zeros_like(b), b, b
@@ -128,5 +129,5 @@ def solve(apply: Apply, b: Array) -> Array:
         x, r = x + alpha * p, r - alpha * q
         rho, previous = r @ r, rho
         p = r + rho / previous * p
-    met = np.linalg.norm(b - apply(x)) <= np.sqrt(eps) * np.linalg.norm(b)
-    return x if met else x * np.nan
+    error = max(np.linalg.norm(b - apply(x)), eps * scale * np.linalg.norm(x))
+    return x if error <= np.sqrt(eps) * np.linalg.norm(b) else x * np.nan

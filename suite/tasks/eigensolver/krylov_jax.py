@@ -69,9 +69,10 @@ def levels(apply: Apply, start: Array, scale: Array, count: int) -> krylov.Level
     return krylov.Levels(energies, vectors, applications.sum())
 
 
-def solve(apply: Apply, b: Array) -> Array:
+def solve(apply: Apply, b: Array, scale: Array) -> Array:
     """See ``krylov.solve``."""
     eps = float(jnp.finfo(b.dtype).eps)
     x, _ = jax.scipy.sparse.linalg.cg(apply, b, tol=4 * eps, maxiter=krylov.ITERATIONS)
-    met = jnp.linalg.norm(b - apply(x)) <= eps**0.5 * jnp.linalg.norm(b)
-    return jnp.where(met, x, jnp.nan)
+    norm = jnp.linalg.norm
+    error = jnp.maximum(norm(b - apply(x)), eps * scale * norm(x))
+    return jnp.where(error <= eps**0.5 * norm(b), x, jnp.nan)

@@ -57,7 +57,7 @@ def levels(apply: Apply, start: Tensor, scale: Tensor, count: int) -> krylov.Lev
     return krylov.Levels(torch.stack(energies), vectors, applications)
 
 
-def solve(apply: Apply, b: Tensor) -> Tensor:
+def solve(apply: Apply, b: Tensor, scale: Tensor) -> Tensor:
     """See ``krylov.solve``."""
     eps = torch.finfo(b.dtype).eps
     x, r, p = torch.zeros_like(b), b, b
@@ -71,5 +71,6 @@ def solve(apply: Apply, b: Tensor) -> Tensor:
         x, r = torch.addcmul(x, alpha, p), torch.addcmul(r, alpha, q, value=-1)
         rho, previous = r @ r, rho
         p = torch.addcmul(r, rho / previous, p)
-    met = torch.linalg.vector_norm(b - apply(x)) <= eps**0.5 * torch.linalg.vector_norm(b)
-    return torch.where(met, x, torch.nan)
+    norm = torch.linalg.vector_norm
+    error = torch.maximum(norm(b - apply(x)), eps * scale * norm(x))
+    return torch.where(error <= eps**0.5 * norm(b), x, torch.nan)

@@ -86,12 +86,12 @@ def dominant_levels(theta: Array, data: Data, count: int) -> krylov.Levels:
     return found._replace(energies=jax.vmap(lambda v: v @ apply_halves(H, v))(found.vectors))
 
 
-def dominant_ground_state(H: Halves, start: Array, scale: Array) -> tuple[Array, tuple[()]]:
-    return krylov_jax.lowest(partial(apply_halves, H), start, scale).vector, ()
+def dominant_ground_state(H: Halves, start: Array, scale: Array) -> tuple[Array, Array]:
+    return krylov_jax.lowest(partial(apply_halves, H), start, scale).vector, scale
 
 
-def dominant_solve(told: tuple[()], shifted: Any, b: Array) -> Array:
-    return krylov_jax.solve(shifted, b)
+def dominant_solve(told: Array, shifted: Any, b: Array) -> Array:
+    return krylov_jax.solve(shifted, b, told)
 
 
 dense = Method(lambda theta: matrix(*jnp.split(theta, 2)), jnp.matmul, dense_levels, dense_ground_state, dense_solve)

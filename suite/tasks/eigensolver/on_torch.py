@@ -93,8 +93,11 @@ class DominantGroundState(torch.autograd.Function):  # type: ignore[misc]
         def project(x: Tensor) -> Tensor:
             return x - (v0 @ x) * v0
 
-        with torch.no_grad():  # −E₀ v₀v₀ᵀ, positive, makes the system definite
-            solution = krylov_torch.solve(lambda x: project(apply(project(x))) - energy * x, project(v0_bar))
+        def shifted(x: Tensor) -> Tensor:  # −E₀ v₀v₀ᵀ, positive, makes the system definite
+            return project(apply(project(x))) - energy * x
+
+        with torch.no_grad():
+            solution = krylov_torch.solve(shifted, project(v0_bar), theta.abs().sum())
         (theta_bar,) = torch.autograd.grad(applied, theta, -solution)
         return theta_bar, None
 

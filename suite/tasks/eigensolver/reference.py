@@ -63,7 +63,7 @@ class Dominant:
         def project(x: Array) -> Array:
             return np.asarray(x - (v0 @ x) * v0)
 
-        return krylov.solve(lambda x: project(self.apply(project(x))) - energy * x, project(b))
+        return krylov.solve(lambda x: project(self.apply(project(x))) - energy * x, project(b), self.scale)
 
 
 METHODS: dict[str, type[Dense | Dominant]] = {"dense": Dense, "dominant": Dominant}

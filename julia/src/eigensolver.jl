@@ -196,6 +196,9 @@ end
 
 # The problem
 
+"Sites that a dense H goes up to: 128 MiB there, 16 times as much with every two sites more."
+const MOST_DENSE = 12
+
 struct GroundState end
 struct Spectrum end
 const EIGENSOLVER_VARIANTS = (ground_state = GroundState(), spectrum = Spectrum())
@@ -255,6 +258,9 @@ function eigensolver_problem(method::AbstractString, @nospecialize(config::Named
 end
 
 function eigensolver_problem(method, variant, sites::Int, levels::Int, start::Vector{T}, target::Vector{T}) where {T}
+    method isa DenseEigen && sites > MOST_DENSE && throw(
+        ArgumentError("a dense H of $sites sites has $(8 * 4.0^sites / 2^30) GiB, and dense goes up to $MOST_DENSE sites")
+    )
     length(start) == 2^sites || throw(DimensionMismatch("$sites sites, but a start of length $(length(start))"))
     expected = variant isa GroundState ? 2^sites : levels
     length(target) == expected || throw(DimensionMismatch("a target of length $(length(target)), not $expected"))

@@ -138,6 +138,13 @@ end
     @test dot(θ̄, u) ≈ directional(θ -> value(problem, θ), θ, u; h = 1e-2) atol = 1e-8
 end
 
+@testset "a matrix that does not fit is refused" begin
+    config = (variant = "ground_state", sites = 14, levels = 1)
+    @test_throws "2.0 GiB, and dense goes up to 12" build(
+        "eigensolver", "dense", config, (start = zeros(2), target = zeros(2))
+    )
+end
+
 @testset "outputs and work, $method" for method in SOLVERS
     problem, θ = ising("ground_state"; method)
     out = outputs(problem, θ)

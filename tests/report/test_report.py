@@ -35,7 +35,7 @@ ORIGIN = Provenance(
 
 def record(case: Case = QCBM, backend: str = "numpy", **changes: Any) -> Record:
     fields: dict[str, Any] = {
-        "method": tasks.get(case.task).methods[0], "operator": "gradient", "precision": "float64", "device": "cpu",
+        "method": tasks.get(case.task).reference_method(case.variant), "operator": "gradient", "precision": "float64", "device": "cpu",
         "outcome": "ok",
     }  # fmt: skip
     named: dict[str, Any] = {
@@ -79,7 +79,7 @@ def save(folder: Path, records: list[Record], *, noise: dict[str, float] | None 
         np.savez(home / "inputs.npz", **inputs)  # type: ignore[arg-type]
         if one.outcome in arrays.COMPARABLE:
             theta = inputs.pop("params")
-            functions = tasks.functions(case.task, "numpy", config, task.methods[0])
+            functions = tasks.functions(case.task, "numpy", config, one.method)
             value, gradient = functions.gradient(theta, inputs)
             off = 1 + (noise or {}).get(one.backend, 0.0)
             results = {"value": value, "gradient": off * gradient} | functions.outputs(theta, inputs)

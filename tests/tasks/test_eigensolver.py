@@ -3,33 +3,55 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache, reduce
 from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from suite import tasks
 from suite.agree import verdict
 from suite.backends import get as get_backend
-from suite.backends.base import Prepared
+from suite.backends.base import Prepared, Unsupported
 from suite.errors import UsageError
 from suite.measure import finite_differences
+from suite.run import plan
 from suite.spec import Array, Arrays, Case, Cell
 from suite.tasks.eigensolver import hamiltonian, krylov, reference, spec
 from suite.tasks.eigensolver.spec import TASK, EigensolverConfig
+from tests.conftest import Runner
 
 BACKENDS = ("numpy", "torch", "jax")
 X, Z = np.array([[0.0, 1.0], [1.0, 0.0]]), np.diag([1.0, -1.0])
 
 backends = pytest.mark.parametrize("backend", BACKENDS)
 methods = pytest.mark.parametrize("method", TASK.methods)
-variants = pytest.mark.parametrize("variant", TASK.variants)
+LOSSES = ("ground_state", "spectrum")
+variants = pytest.mark.parametrize("variant", LOSSES)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small matrices, on processors that others may use: more threads would wait for each other."""
+    with threadpool_limits(1):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def build_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """JAX compiles a function once, as long as it is the same function."""
+    monkeypatch.setattr(tasks, "functions", FUNCTIONS)
+
+
+FUNCTIONS = cache(tasks.functions)
 
 
 def chain(variant: str, sites: int, levels: int | None = None) -> EigensolverConfig:
-    return EigensolverConfig(variant, "by hand", sites, levels or (1 if variant == "ground_state" else 4))
+    size = {4: "tiny", 8: "small"}.get(sites, "by hand")
+    return EigensolverConfig(variant, size, sites, levels or (1 if variant == "ground_state" else 4))
 
 
 def prepared(
@@ -110,7 +132,7 @@ def test_the_critical_chain_is_that_of_free_fermions(backend: str, method: str, 
 @backends
 @methods
 def test_random_chains_are_free_fermions(backend: str, method: str) -> None:
-    config = chain("ground_state", 7)
+    config = chain("ground_state", 8)
     inputs = TASK.draw(config, 0)
     energy = prepared(backend, config, method, inputs).outputs()["energies"][0]
     assert energy == pytest.approx(free_fermions(inputs["params"]), rel=1e-13)
@@ -132,13 +154,13 @@ def test_levels_are_the_textbooks_and_none_is_missed(backend: str, method: str) 
 @methods
 def test_hellmann_feynman(backend: str, method: str) -> None:
     """dE₀/dh_i = −<X_i> and dE₀/dJ_i = −<Z_i Z_{i+1}>: the gradient of (E₀ − E₀*)² over 2 (E₀ − E₀*)."""
-    config = chain("spectrum", 5, levels=1)
+    config = chain("spectrum", 4, levels=1)
     inputs = TASK.draw(config, 2)
-    state = prepared(backend, chain("ground_state", 5), method, TASK.draw(chain("ground_state", 5), 2)).outputs()
-    inputs["params"] = TASK.draw(chain("ground_state", 5), 2)["params"]
+    state = prepared(backend, chain("ground_state", 4), method, TASK.draw(chain("ground_state", 4), 2)).outputs()
+    inputs["params"] = TASK.draw(chain("ground_state", 4), 2)["params"]
     _, slope = gradient(backend, config, method, inputs)
     v0, error = state["state"], state["energies"][0] - inputs["target"][0]
-    np.testing.assert_allclose(slope / (2 * error), [v0 @ term @ v0 for term in terms(5)], atol=1e-12)
+    np.testing.assert_allclose(slope / (2 * error), [v0 @ term @ v0 for term in terms(4)], atol=1e-12)
 
 
 @backends
@@ -183,7 +205,7 @@ def test_two_sites_are_two_level_systems(backend: str, method: str) -> None:
 
 def test_the_rule_is_the_textbooks() -> None:
     """H̄ = V [diag Ē + ½ F ∘ (VᵀV̄ − V̄ᵀV)] Vᵀ, F_ij = 1/(E_j − E_i), formed in full."""
-    for variant in TASK.variants:
+    for variant in LOSSES:
         config = TASK.configure(variant, "tiny")
         inputs = TASK.draw(config, 0)
         energies, V = np.linalg.eigh(textbook(inputs["params"]))
@@ -231,7 +253,7 @@ def test_backends_and_methods_agree_with_the_reference(backend: str, variant: st
 
 
 def test_seed_after_seed() -> None:
-    for variant in TASK.variants:
+    for variant in LOSSES:
         config = TASK.configure(variant, "tiny")
         for seed in range(20):
             inputs = TASK.draw(config, seed)
@@ -336,6 +358,50 @@ def test_outputs_fit_the_value(backend: str, method: str) -> None:
     assert ("applications" in outputs) == (method == "dominant")
 
 
+def test_the_gradient_is_said_not_to_exist_where_levels_coincide() -> None:
+    """Not to rounding, on any backend: nobody is asked for a number then. Neighbours of the loss's levels count too."""
+    undefined = TASK.undefined
+    for config in (chain("ground_state", 4), chain("spectrum", 4)):
+        inputs = TASK.draw(config, 0)
+        assert undefined(config, inputs) == ""
+        told = undefined(config, inputs | {"params": uniform(4, h=0)})
+        assert told.startswith("levels 0 and 1 coincide")
+        assert "does not exist" in told
+    inputs = TASK.draw(chain("spectrum", 4), 0) | {"params": uniform(4)}
+    assert undefined(chain("ground_state", 4), inputs) == ""
+    assert undefined(chain("spectrum", 4), inputs).startswith("levels 3 and 4 coincide")
+
+
+def test_a_run_reports_degenerate_levels_as_unsupported(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    flat = replace(TASK, draw=lambda config, seed: TASK.draw(config, seed) | {"params": uniform(4, h=0)})
+    monkeypatch.setattr(spec, "TASK", flat)
+    request = plan.Request(tasks=("eigensolver",), variants=("ground_state",), backends=("numpy",))
+    records = run(request)
+    assert {record.method for record in records} == set(TASK.methods)
+    assert {record.outcome for record in records} == {"unsupported"}
+    assert all("levels 0 and 1 coincide" in record.reason for record in records)
+
+
+def test_long_chains_have_sixteen_sites_and_another_reference() -> None:
+    cells = plan.cells(plan.Request(tasks=("eigensolver",), variants=("long_chain",), sizes=("large",)))
+    assert TASK.configure("long_chain", "large").sites == 16
+    assert cells[0].method == "dominant"
+    assert {cell.method for cell in cells} == set(TASK.methods)
+    plan.check_memory(cells, limit=2**30)
+    values = plan.cells(plan.Request(tasks=("eigensolver",), variants=("long_chain",), operators=("value",)))
+    assert {cell.method for cell in values} == {"dominant"}
+
+
+@backends
+def test_a_matrix_that_does_not_fit_is_refused(backend: str) -> None:
+    """By name and with its size, before anything is allocated."""
+    for size, told in (("medium", "2 GiB"), ("large", "32 GiB")):
+        config = TASK.configure("long_chain", size)
+        nothing = {name: np.zeros(2) for name in ("params", "start", "target")}
+        with pytest.raises(Unsupported, match=f"has {told}, and dense goes up to 12 sites: use dominant"):
+            prepared(backend, config, "dense", nothing)
+
+
 @backends
 def test_sixteen_sites_without_a_matrix(backend: str) -> None:
     """The matrix would have 32 GiB."""
@@ -349,7 +415,7 @@ def test_sixteen_sites_without_a_matrix(backend: str) -> None:
 
 @cache
 def sixteen() -> tuple[EigensolverConfig, Arrays]:
-    config = chain("ground_state", 16)
+    config = TASK.configure("long_chain", "large")
     return config, TASK.draw(config, 0)
 
 

@@ -16,7 +16,7 @@ from jax import Array
 
 from suite.spec import Functions
 from suite.tasks.eigensolver import hamiltonian, krylov, krylov_jax
-from suite.tasks.eigensolver.spec import EigensolverConfig
+from suite.tasks.eigensolver.spec import EigensolverConfig, check_method
 
 Data = dict[str, Array]
 
@@ -132,6 +132,7 @@ def unless_degenerate(energies: Array, scale: Array) -> Array:
 
 def build(config: EigensolverConfig, method: str) -> Functions:
     """The task's functions on JAX arrays, all of them traceable in (theta, data)."""
+    check_method(config, method)
     how, m = METHODS[method], config.levels
 
     def bound(theta: Array) -> Array:

@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from suite.spec import Functions
 from suite.tasks.eigensolver import hamiltonian, krylov, krylov_torch
-from suite.tasks.eigensolver.spec import EigensolverConfig
+from suite.tasks.eigensolver.spec import EigensolverConfig, check_method
 
 Data = dict[str, Tensor]
 
@@ -122,6 +122,7 @@ def unless_degenerate(energies: Tensor, theta: Tensor) -> Tensor:
 
 def build(config: EigensolverConfig, method: str) -> Functions:
     """The task's functions on tensors of one device; ``theta`` (2L,) decides the precision."""
+    check_method(config, method)
     m = config.levels
     levels = {"dense": dense_levels, "dominant": dominant_levels}[method]
 

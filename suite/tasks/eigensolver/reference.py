@@ -20,7 +20,7 @@ from suite.spec import Array, Arrays, Functions
 from suite.tasks.eigensolver import hamiltonian, krylov
 from suite.tasks.eigensolver.hamiltonian import Operator
 from suite.tasks.eigensolver.krylov import Levels
-from suite.tasks.eigensolver.spec import EigensolverConfig
+from suite.tasks.eigensolver.spec import EigensolverConfig, check_method
 
 
 class Dense:
@@ -81,6 +81,7 @@ def unless_degenerate(energies: Array, theta: Array) -> float:
 
 def build(config: EigensolverConfig, method: str) -> Functions:
     """The task's functions on NumPy arrays; data are the arrays of ``spec.draw`` without ``params``."""
+    check_method(config, method)
     make, m = METHODS[method], config.levels
     # The level above tells whether the highest one of the loss is degenerate. Krylov methods would have to pay for it,
     # and conjugate gradients find out by themselves that a ground state is.

@@ -22,6 +22,7 @@ class EigensolverConfig:
     """One problem: a chain of ``sites`` L ≥ 2, whose loss is made of its ``levels`` lowest eigenpairs."""
 
     variant: str
+    """The loss: ``ground_state`` or ``spectrum``. A ``long_chain`` has the former."""
     size: str
     sites: int
     levels: int
@@ -31,15 +32,30 @@ class EigensolverConfig:
 MIN_GAP = 0.02
 """Between any two of the levels that matter, in the chains that are drawn; most have it at the first attempt."""
 
+MOST_DENSE = 12
+"""Sites that ``dense`` goes up to: the matrix takes 128 MiB there, 16 times as much with every two sites more."""
+
 _SITES = {"tiny": 4, "small": 8, "medium": 10, "large": 12}
-_LEVELS = {"ground_state": 1, "spectrum": 4}
+_LONG = {"tiny": 6, "small": 12, "medium": 14, "large": 16}
+_VARIANTS = {"ground_state": ("ground_state", _SITES, 1), "spectrum": ("spectrum", _SITES, 4)}
+_VARIANTS["long_chain"] = ("ground_state", _LONG, 1)
 
 
 def configure(variant: str, size: str) -> EigensolverConfig:
     try:
-        return EigensolverConfig(variant, size, _SITES[size], _LEVELS[variant])
+        loss, sites, levels = _VARIANTS[variant]
+        return EigensolverConfig(loss, size, sites[size], levels)
     except KeyError:
         raise UsageError(f"task eigensolver has no variant {variant!r} of size {size!r}") from None
+
+
+def check_method(config: EigensolverConfig, method: str) -> None:
+    """Raises NotImplementedError where a method does not reach."""
+    if method == "dense" and config.sites > MOST_DENSE:
+        gib = 8 * 4**config.sites / 2**30
+        raise NotImplementedError(
+            f"a dense H of {config.sites} sites has {gib:g} GiB, and dense goes up to {MOST_DENSE} sites: use dominant"
+        )
 
 
 def layout(config: EigensolverConfig) -> Layout:
@@ -84,10 +100,25 @@ def memory(config: EigensolverConfig, method: str, itemsize: int) -> int:
     halves of the chain, matrices of 2ᴸ elements or twice as many, as tables of indices come with them.
     """
     size = 1 << config.sites
+    if method == "dense" and config.sites > MOST_DENSE:
+        return itemsize * 3 * size  # refused once the inputs are read
     if method == "dense":
         return itemsize * 6 * size**2 + 8 * 4 * config.sites * size
     vectors = 2 * krylov.BASIS + 2 * (config.levels + 1) + 8
     return itemsize * (vectors + 4) * size + 8 * 4 * config.sites * (1 << hamiltonian.halves(config.sites)[1])
+
+
+def undefined(config: EigensolverConfig, inputs: Mapping[str, Array]) -> str:
+    """Whether a level of the loss coincides with its neighbour to rounding: then nothing made of one has a derivative.
+
+    Drawn chains never do (MIN_GAP). For those that are given the levels are found on the host, by Lanczos.
+    """
+    scale = hamiltonian.bound(inputs["params"])
+    found = krylov.levels(hamiltonian.Operator(inputs["params"]), inputs["start"], scale, config.levels + 1)
+    coincide = np.flatnonzero(np.diff(found.energies) <= krylov.RESOLUTION * np.finfo(np.float64).eps * scale)
+    if not coincide.size:
+        return ""
+    return f"levels {coincide[0]} and {coincide[0] + 1} coincide to rounding: the gradient does not exist there"
 
 
 def closed_form(config: EigensolverConfig, inputs: Mapping[str, Array]) -> tuple[float, Array] | None:
@@ -98,7 +129,7 @@ def closed_form(config: EigensolverConfig, inputs: Mapping[str, Array]) -> tuple
 TASK = Task(
     name="eigensolver",
     title="Hamiltonian engineering: a quantum chain fitted through its lowest eigenpairs",
-    variants=("ground_state", "spectrum"),
+    variants=("ground_state", "spectrum", "long_chain"),
     methods=("dense", "dominant"),
     configure=configure,
     draw=draw,
@@ -108,4 +139,6 @@ TASK = Task(
     tolerance=1e-11,
     closed_form=closed_form,
     float32_floor=3e-4,
+    references={"long_chain": "dominant"},
+    undefined=undefined,
 )

@@ -35,8 +35,8 @@ ORIGIN = Provenance(
 
 def record(case: Case = QCBM, backend: str = "numpy", **changes: Any) -> Record:
     fields: dict[str, Any] = {
-        "method": tasks.get(case.task).reference_method(case.variant), "operator": "gradient", "precision": "float64", "device": "cpu",
-        "outcome": "ok",
+        "method": tasks.get(case.task).reference_method(case.variant), "operator": "gradient", "precision": "float64",
+        "device": "cpu", "outcome": "ok",
     }  # fmt: skip
     named: dict[str, Any] = {
         "task": case.task,

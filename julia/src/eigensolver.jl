@@ -259,7 +259,10 @@ end
 
 function eigensolver_problem(method, variant, sites::Int, levels::Int, start::Vector{T}, target::Vector{T}) where {T}
     method isa DenseEigen && sites > MOST_DENSE && throw(
-        ArgumentError("a dense H of $sites sites has $(8 * 4.0^sites / 2^30) GiB, and dense goes up to $MOST_DENSE sites")
+        ArgumentError(
+            "a dense H of $sites sites has $(replace(string(8 * 4.0^sites / 2^30), r"\.0$" => "")) GiB, " *
+            "and dense goes up to $MOST_DENSE sites: use dominant"
+        ),
     )
     length(start) == 2^sites || throw(DimensionMismatch("$sites sites, but a start of length $(length(start))"))
     expected = variant isa GroundState ? 2^sites : levels

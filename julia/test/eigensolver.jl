@@ -140,7 +140,7 @@ end
 
 @testset "a matrix that does not fit is refused" begin
     config = (variant = "ground_state", sites = 14, levels = 1)
-    @test_throws "2.0 GiB, and dense goes up to 12" build(
+    @test_throws "14 sites has 2 GiB, and dense goes up to 12 sites" build(
         "eigensolver", "dense", config, (start = zeros(2), target = zeros(2))
     )
 end

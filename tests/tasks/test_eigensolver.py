@@ -20,7 +20,7 @@ from suite.errors import UsageError
 from suite.measure import finite_differences
 from suite.run import plan
 from suite.spec import Array, Arrays, Case, Cell
-from suite.tasks.eigensolver import hamiltonian, krylov, reference, spec
+from suite.tasks.eigensolver import fermions, hamiltonian, krylov, reference, spec
 from suite.tasks.eigensolver.spec import TASK, EigensolverConfig
 from tests.conftest import Runner
 
@@ -138,6 +138,34 @@ def test_random_chains_are_free_fermions(backend: str, method: str) -> None:
     assert energy == pytest.approx(free_fermions(inputs["params"]), rel=1e-13)
 
 
+@pytest.mark.parametrize("sites", [2, 3, 4, 6])
+def test_the_closed_form_is_the_textbooks(sites: int) -> None:
+    """Free fermions against matrices of Kronecker products, and their slopes against differences of themselves."""
+    for seed in range(5):
+        theta, planted = np.random.default_rng([sites, seed]).uniform(0.5, 1.5, (2, 2 * sites))
+        (E, V), (_, W) = (np.linalg.eigh(textbook(couplings)) for couplings in (theta, planted))
+        energies, slopes = fermions.levels(theta, 4)
+        np.testing.assert_allclose(energies, E[:4], atol=1e-13)
+        assert energies[0] == pytest.approx(free_fermions(theta), rel=1e-14)
+        for slope, v in zip(slopes, V.T, strict=False):
+            np.testing.assert_allclose(slope, [v @ term @ v for term in terms(sites)], atol=1e-12)
+        overlap, slope = fermions.overlap(theta, planted)
+        assert overlap == pytest.approx(abs(V[:, 0] @ W[:, 0]), rel=1e-13)
+
+        def value(x: Array, other: Array = planted) -> float:
+            return fermions.overlap(x, other)[0]
+
+        error, bound = finite_differences.check(value, theta, slope, np.eye(2 * sites))
+        assert error <= bound < 1e-7
+
+
+def test_there_is_no_closed_form_where_a_coupling_is_negative() -> None:
+    config = TASK.configure("ground_state", "tiny")
+    inputs = TASK.draw(config, 0)
+    assert TASK.closed_form(config, inputs) is not None
+    assert TASK.closed_form(config, inputs | {"params": -inputs["params"]}) is None
+
+
 @backends
 @methods
 def test_levels_are_the_textbooks_and_none_is_missed(backend: str, method: str) -> None:
@@ -250,6 +278,10 @@ def test_backends_and_methods_agree_with_the_reference(backend: str, variant: st
         assert cell.fetch_value(cell.value()) == pytest.approx(found, rel=1e-13, abs=1e-14)
         assert slope.dtype == np.float64 and slope.shape == expected.shape
         assert relative(slope, expected) < 1e-12
+        exact = TASK.closed_form(config, inputs)
+        assert exact is not None
+        assert found == pytest.approx(exact[0], rel=1e-12, abs=1e-13)
+        assert relative(slope, exact[1]) < 1e-12
 
 
 def test_seed_after_seed() -> None:
@@ -410,7 +442,9 @@ def test_sixteen_sites_without_a_matrix(backend: str) -> None:
     assert cell.outputs()["energies"][0] == pytest.approx(free_fermions(inputs["params"]), rel=1e-13)
     _, slope = cell.fetch(cell.gradient())
     assert abs(inputs["params"] @ slope) < 1e-13
-    assert relative(slope, gradient("numpy", config, "dominant", inputs)[1]) < 1e-12
+    exact = TASK.closed_form(config, inputs)
+    assert exact is not None
+    assert relative(slope, exact[1]) < 1e-12
 
 
 @cache

@@ -14,7 +14,7 @@ import numpy as np
 
 from suite.errors import UsageError
 from suite.spec import Array, Arrays, Block, Layout, Task
-from suite.tasks.eigensolver import hamiltonian, krylov
+from suite.tasks.eigensolver import fermions, hamiltonian, krylov
 
 
 @dataclass(frozen=True)
@@ -65,17 +65,18 @@ def layout(config: EigensolverConfig) -> Layout:
 def draw(config: EigensolverConfig, seed: int) -> Arrays:
     """Inputs of a case, all float64.
 
-    ``params`` (2L,); ``start`` (2ᴸ,), where Krylov spaces start; and of a planted chain ``target``: its ground state
-    (2ᴸ,) for ``ground_state``, its m lowest energies (m,) for ``spectrum``. Couplings are uniform on [1/2, 3/2), and
-    drawn again while two of the m+1 lowest levels are nearer to each other than MIN_GAP: errors grow as its inverse.
+    ``params`` (2L,); ``start`` (2ᴸ,), where Krylov spaces start; of a planted chain the couplings ``planted`` (2L,),
+    for the closed form, and ``target``: its ground state (2ᴸ,), or for ``spectrum`` its m lowest energies (m,).
+    Couplings are uniform on [1/2, 3/2), and drawn again while two of the m+1 lowest levels are nearer to each other
+    than MIN_GAP: errors grow as its inverse.
     """
     rng = np.random.default_rng(seed)
     # Positive, as the ground state is where all couplings are, but without any symmetry of the chain.
     start = rng.uniform(0, 1, 2**config.sites)
     params, _ = _gapped(config, start, rng)
-    _, found = _gapped(config, start, rng)
+    planted, found = _gapped(config, start, rng)
     target = found.vectors[0] if config.variant == "ground_state" else found.energies[: config.levels]
-    return {"params": params, "start": start, "target": target}
+    return {"params": params, "start": start, "planted": planted, "target": target}
 
 
 def _gapped(config: EigensolverConfig, start: Array, rng: np.random.Generator) -> tuple[Array, krylov.Levels]:
@@ -122,8 +123,16 @@ def undefined(config: EigensolverConfig, inputs: Mapping[str, Array]) -> str:
 
 
 def closed_form(config: EigensolverConfig, inputs: Mapping[str, Array]) -> tuple[float, Array] | None:
-    """None: random couplings have none. The tests hold every backend to the chains that do."""
-    return None
+    """By free fermions, where all couplings are positive, as drawn ones are; see ``fermions``."""
+    theta, planted = inputs["params"], inputs["planted"]
+    if min(theta.min(), planted.min()) <= 0:
+        return None
+    if config.variant == "ground_state":
+        overlap, slope = fermions.overlap(theta, planted)
+        return 1 - overlap, -slope
+    energies, slopes = fermions.levels(theta, config.levels)
+    errors = energies - fermions.levels(planted, config.levels)[0]
+    return float(errors @ errors), np.asarray(2 * errors @ slopes)
 
 
 TASK = Task(

@@ -64,7 +64,7 @@ def list_() -> None:
             for size in SIZES:
                 problem = task.configure(variant, size)
                 work = ", ".join(f"{k} {v:,}" for k, v in task.work(problem).items() if k != "parameters")
-                memory = f"{task.memory(problem, task.methods[0], 8) / 2**20:,.0f} MiB"
+                memory = f"{task.memory(problem, task.reference_method(variant), 8) / 2**20:,.0f} MiB"
                 table.add_row(variant, size, f"{task.layout(problem).size:,}", work, memory)
         out.print(table)
         out.print(f"  methods: {', '.join(task.methods)}\n")

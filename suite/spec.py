@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -177,7 +177,7 @@ class Task:
         name: the folder's name under ``suite/tasks``.
         title: one line for people.
         variants: the kinds of problem within the task.
-        methods: how the gradient may be computed; the first is the reference's.
+        methods: how the gradient may be computed; the first is the reference's, unless ``references`` names another.
         configure: ``(variant, size)`` to a frozen dataclass of scalars and strings; raises UsageError where a variant
             has no such size.
         draw: ``(config, seed)`` to float64 arrays: ``params`` of shape ``(P,)`` and the data.
@@ -188,6 +188,11 @@ class Task:
         closed_form: ``(config, inputs)`` to ``(value, gradient)`` where the exact answer is known, else None.
         describe: what the data of a configuration is, in a few words.
         fit: how the task is optimised; None if there is nothing to optimise.
+        float32_floor: the relative L2 error that a float32 gradient may have however near the reference's own came, for
+            tasks whose condition number makes one float32 error a poor measure of another.
+        references: the reference's method by variant, where it is not the first.
+        undefined: ``(config, inputs)`` to the reason why the gradient does not exist at these inputs, empty where it
+            does. Such a cell is ``unsupported`` on every backend, whatever number would have come out.
     """
 
     name: str
@@ -203,6 +208,13 @@ class Task:
     closed_form: Callable[[Any, Mapping[str, Array]], tuple[float, Array] | None] = lambda config, inputs: None
     describe: Callable[[Any], str] = lambda config: ""
     fit: Fit | None = None
+    float32_floor: float = 0.0
+    references: Mapping[str, str] = field(default_factory=dict)
+    undefined: Callable[[Any, Mapping[str, Array]], str] = lambda config, inputs: ""
+
+    def reference_method(self, variant: str) -> str:
+        """The method of the cell that the others of a variant's cases are compared with."""
+        return self.references.get(variant, self.methods[0])
 
     def check(self, *, variant: str | None = None, method: str | None = None) -> None:
         """Raises UsageError, with the valid names, if the task lacks the variant or method."""

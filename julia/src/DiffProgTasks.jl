@@ -9,6 +9,7 @@ module DiffProgTasks
 
 using ChainRulesCore: ChainRulesCore
 using DifferentiationInterface: DifferentiationInterface
+using KrylovKit: KrylovKit
 using LinearAlgebra: BLAS
 using Optimisers: Optimisers
 using Yao: Yao
@@ -16,11 +17,12 @@ using Zygote: Zygote
 
 include("interface.jl")
 include("flow.jl")
+include("eigensolver.jl")
 include("mmd.jl")
 include("qcbm.jl")
 include("fit.jl")
 
-const TASKS = (flow = flow_problem, qcbm = qcbm_problem)
+const TASKS = (flow = flow_problem, eigensolver = eigensolver_problem, qcbm = qcbm_problem)
 
 """
     build(task, method, config, data) -> Problem
@@ -41,6 +43,7 @@ The versions of the packages that compute.
 versions() = (
     DiffProgTasks = string(pkgversion(@__MODULE__)),
     DifferentiationInterface = string(pkgversion(DifferentiationInterface)),
+    KrylovKit = string(pkgversion(KrylovKit)),
     Yao = string(pkgversion(Yao)),
     YaoBlocks = string(pkgversion(Yao.YaoBlocks)),
     Zygote = string(pkgversion(Zygote)),

@@ -16,6 +16,13 @@ end
             for variant in ("density", "quadratic"), method in ("discrete", "checkpointed")
                 exercise(build("flow", method, (; flow..., variant), batch))
             end
+            ising = (start = T[0.5, 0.4, 0.3, 0.2], target = T[0.5, 0.5, 0.5, 0.5])
+            for method in ("dense", "dominant")
+                chain = (variant = "ground_state", sites = 2, levels = 1)
+                exercise(build("eigensolver", method, chain, ising))
+                spectrum = (variant = "spectrum", sites = 2, levels = 2)
+                exercise(build("eigensolver", method, spectrum, (; ising..., target = T[-2, -1])))
+            end
             machine = (target = T[0.1, 0.2, 0.3, 0.4], cnots = [0; 1;;], sigmas = T[0.25, 4])
             for (variant, kernel) in (("gaussian", "integer"), ("bars_and_stripes", "hamming"))
                 for method in ("reverse", "adjoint", "parameter_shift")

@@ -22,6 +22,7 @@ end
 @testset "DiffProgTasks" begin
     @testset "interface" include("interface.jl")
     @testset "flow" include("flow.jl")
+    @testset "eigensolver" include("eigensolver.jl")
     @testset "mmd" include("mmd.jl")
     @testset "qcbm" include("qcbm.jl")
 end

@@ -46,7 +46,7 @@ def tolerance(task: Task, cell: Cell, yardstick: Yardstick) -> float:
         return task.tolerance
     if yardstick.float32_error is None:
         return FLOAT32_REFERENCE
-    return max(FLOAT32_FACTOR * yardstick.float32_error, FLOAT32_FLOOR)
+    return max(FLOAT32_FACTOR * yardstick.float32_error, FLOAT32_FLOOR, task.float32_floor)
 
 
 def damage(task: Task, cell: Cell, config: Any, arrays: Arrays) -> str:

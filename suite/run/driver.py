@@ -102,6 +102,7 @@ class Run:
         self.listener = listener
         self.journal = Journal(folder)
         self.yardsticks: dict[Case, verdict.Yardstick] = {}
+        self.reasons: dict[Case, str] = {}
         self.records: dict[str, Record] = {}
 
     def start(self, *, resume: bool) -> None:
@@ -187,6 +188,10 @@ class Run:
 
         try:
             inputs = files.write_inputs(self.folder, case)
+            undefined = self._undefined(case, config, inputs)
+            if undefined:
+                self._finish(cell, outcome="unsupported", reason=undefined, **common)
+                return
             prepare = protocol.Prepare(case.task, case.variant, case.size, cell.method, str(inputs))
             ready = worker.ask(prepare, self.settings.time_limit, on_phase)
             if isinstance(ready, protocol.Ready):
@@ -209,6 +214,12 @@ class Run:
             self._finish(cell, outcome=ready.outcome, reason=ready.reason, mend=ready.mend, **common)
         else:
             self._finish(cell, outcome="error", reason=f"the worker answered {type(ready).__name__}", **common)
+
+    def _undefined(self, case: Case, config: Any, inputs: Path) -> str:
+        """Why the case's gradient does not exist; asked once a case, here, so that no cell's memory has it in it."""
+        if case not in self.reasons:
+            self.reasons[case] = tasks.get(case.task).undefined(config, files.load(inputs))
+        return self.reasons[case]
 
     def _conclude(
         self,

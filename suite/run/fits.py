@@ -65,7 +65,7 @@ def planned(request: Request) -> list[FitRecord]:
         found += [
             FitRecord(
                 task=task.name, variant=variant, size=size, seed=request.seed, backend=backend,
-                method=request.method or task.methods[0], optimiser=optimiser, steps=steps, rate=rate,
+                method=request.method or task.reference_method(variant), optimiser=optimiser, steps=steps, rate=rate,
                 outcome="stopped", floor=floor, floor_name=name,
             )
             for backend in BACKENDS

@@ -11,7 +11,7 @@ import psutil
 
 from suite import tasks
 from suite.errors import UsageError
-from suite.spec import BACKENDS, DEVICES, OPERATORS, PRECISIONS, SIZES, Case, Cell
+from suite.spec import BACKENDS, DEVICES, OPERATORS, PRECISIONS, SIZES, Case, Cell, Task
 
 FRAMEWORK_BYTES = 600 * 2**20
 """What a worker holds before it has done anything, roughly: an imported framework."""
@@ -45,7 +45,7 @@ class Group:
 
 def reference_cell(case: Case, precision: str = "float64") -> Cell:
     """The cell that the others of its case are compared with."""
-    return Cell(case, "numpy", tasks.get(case.task).methods[0], "gradient", precision, "cpu")
+    return Cell(case, "numpy", tasks.get(case.task).reference_method(case.variant), "gradient", precision, "cpu")
 
 
 def cells(request: Request) -> list[Cell]:
@@ -82,7 +82,7 @@ def cells(request: Request) -> list[Cell]:
                 request.operators,
                 methods,
             )
-            if operator == "gradient" or method == methods[0]  # a value knows no method
+            if operator == "gradient" or method == value_method(task, variant, methods)
         ]
         found |= dict.fromkeys(reference_cell(cell.case) for cell in wanted)
         found |= dict.fromkeys(reference_cell(cell.case, "float32") for cell in wanted if cell.precision == "float32")
@@ -90,6 +90,12 @@ def cells(request: Request) -> list[Cell]:
     if not found:
         raise UsageError("nothing to run: the chosen tasks have none of the chosen variants and methods")
     return list(found)
+
+
+def value_method(task: Task, variant: str, methods: Sequence[str]) -> str:
+    """The method whose value is asked for, as a value knows no method: the reference's, if it is among ``methods``."""
+    reference = task.reference_method(variant)
+    return reference if reference in methods or not methods else methods[0]
 
 
 def groups(chosen: Sequence[Cell]) -> Iterator[Group]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ CASES = [Case(name, variant, "tiny", 0) for name in tasks.NAMES for variant in t
 def truth(case: Case) -> tuple[Arrays, Result]:
     task = tasks.get(case.task)
     config = task.configure(case.variant, case.size)
-    functions = tasks.functions(case.task, "numpy", config, task.methods[0])
+    functions = tasks.functions(case.task, "numpy", config, task.reference_method(case.variant))
     data = task.draw(config, case.seed)
     theta = data.pop("params")
     value, gradient = functions.gradient(theta, data)
@@ -97,6 +98,17 @@ def test_float32_is_judged_by_the_references_own_error() -> None:
     tight = verdict.Yardstick("k", 1.0, g, float32_error=1e-9)
     assert verdict.tolerance(task, cell, loose) == pytest.approx(1e-2)
     assert verdict.tolerance(task, cell, tight) == verdict.FLOAT32_FLOOR
+
+
+def test_a_task_may_set_a_floor_under_the_float32_tolerance() -> None:
+    """It loosens what a lucky reference would demand, never float64, and never what an unlucky one allows."""
+    case = CASES[0]
+    task = replace(tasks.get(case.task), float32_floor=3e-4)
+    single, double = (Cell(case, "jax", task.methods[0], "gradient", p, "cpu") for p in ("float32", "float64"))
+    lucky, unlucky = (verdict.Yardstick("k", 1.0, np.ones(4), float32_error=error) for error in (1e-9, 1e-3))
+    assert verdict.tolerance(task, single, lucky) == 3e-4
+    assert verdict.tolerance(task, single, unlucky) == pytest.approx(1e-2)
+    assert verdict.tolerance(task, double, lucky) == task.tolerance < 1e-9
 
 
 def test_finite_differences_that_contradict_the_reference_are_told() -> None:

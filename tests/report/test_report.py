@@ -21,6 +21,8 @@ from suite.spec import OUTCOMES, Case
 QCBM = Case("qcbm", "gaussian", "tiny", 0)
 BARS = Case("qcbm", "bars_and_stripes", "tiny", 0)
 FLOW = Case("flow", "density", "tiny", 0)
+LEVELS = Case("eigensolver", "spectrum", "tiny", 0)
+STATE = Case("eigensolver", "ground_state", "tiny", 0)
 SECONDS = Seconds(
     import_=0.5, setup=0.01, first_value=0.2, first_gradient=0.3, loops_value=10, loops_gradient=5,
     value=[0.010, 0.011, 0.012, 0.013, 0.014], by_hand_value=[0.010, 0.010, 0.010, 0.010, 0.010],
@@ -35,8 +37,8 @@ ORIGIN = Provenance(
 
 def record(case: Case = QCBM, backend: str = "numpy", **changes: Any) -> Record:
     fields: dict[str, Any] = {
-        "method": tasks.get(case.task).methods[0], "operator": "gradient", "precision": "float64", "device": "cpu",
-        "outcome": "ok",
+        "method": tasks.get(case.task).reference_method(case.variant), "operator": "gradient", "precision": "float64",
+        "device": "cpu", "outcome": "ok",
     }  # fmt: skip
     named: dict[str, Any] = {
         "task": case.task,
@@ -79,7 +81,7 @@ def save(folder: Path, records: list[Record], *, noise: dict[str, float] | None 
         np.savez(home / "inputs.npz", **inputs)  # type: ignore[arg-type]
         if one.outcome in arrays.COMPARABLE:
             theta = inputs.pop("params")
-            functions = tasks.functions(case.task, "numpy", config, task.methods[0])
+            functions = tasks.functions(case.task, "numpy", config, one.method)
             value, gradient = functions.gradient(theta, inputs)
             off = 1 + (noise or {}).get(one.backend, 0.0)
             results = {"value": value, "gradient": off * gradient} | functions.outputs(theta, inputs)
@@ -313,7 +315,7 @@ def test_arrays_of_another_shape_give_no_false_picture(tmp_path: Path) -> None:
     assert (folder / "figures" / f"{QCBM.key}.png").exists()
 
 
-@pytest.mark.parametrize("case", [QCBM, FLOW])
+@pytest.mark.parametrize("case", [QCBM, FLOW, LEVELS, STATE])
 def test_nothing_finite_to_draw(tmp_path: Path, case: Case) -> None:
     folder = save(tmp_path, [computed(case)])
     path = folder / "arrays" / case.key / f"{computed(case).cell.key}.npz"
@@ -339,6 +341,39 @@ def test_images_are_shown_in_grey_levels(tmp_path: Path) -> None:
     data = np.asarray(meshes[0].get_array())
     assert data.shape == (8, 8)
     assert 0 <= data.min() < 0.1 < 0.9 < data.max() <= 1
+
+
+@pytest.mark.parametrize("case", [LEVELS, STATE])
+def test_levels_couplings_and_states_are_those_of_the_run(tmp_path: Path, case: Case) -> None:
+    """Read back from the figure; a backend whose levels are off says by how much in the legend."""
+    records = [computed(case, backend) for backend in ("numpy", "torch")]
+    folder = save(tmp_path, records)
+    path = folder / "arrays" / case.key / f"{records[1].cell.key}.npz"
+    found = arrays.results(folder, records[0])
+    assert found is not None
+    np.savez(path, **(found | {"energies": found["energies"] + 0.5}))  # type: ignore[arg-type]
+    given = arrays.inputs(folder, case)
+    assert given is not None
+    with style.settings():
+        figure = pictures.draw(folder, records)[case.key]
+    levels, couplings, *below = figure.axes
+    assert [text.get_text() for text in figure.legends[0].get_texts()][-1] == "torch: within 5e-01 of numpy"
+    offsets = [np.asarray(one.get_offsets()) for one in levels.collections]
+    points = [at for at in offsets if len(at) > 1]
+    np.testing.assert_allclose(points[0][:, 1], found["energies"])
+    np.testing.assert_allclose(points[1][:, 1], found["energies"] + 0.5)
+    drawn = {str(one.get_label()): one for one in couplings.collections}
+    np.testing.assert_allclose(np.asarray(drawn["J of bond i, i+1"].get_offsets())[:, 1], given["params"][:4])
+    np.testing.assert_allclose(np.asarray(drawn["h of site i"].get_offsets())[:, 1], given["params"][4:])
+    if case is LEVELS:
+        assert not below
+        (bars,) = (one for one in levels.collections if one.get_label() == "planted levels: the target")
+        np.testing.assert_allclose([np.asarray(bar.vertices)[0, 1] for bar in bars.get_paths()], given["target"])
+    else:
+        target, state = (np.asarray(patch.get_data().values) for patch in below[0].patches[:2])  # type: ignore[attr-defined]
+        order = np.argsort(-np.abs(given["target"]), kind="stable")
+        np.testing.assert_allclose(target, given["target"][order] ** 2)
+        np.testing.assert_allclose(state, found["state"][order] ** 2)
 
 
 def test_figures_leave_matplotlib_alone(tmp_path: Path) -> None:

@@ -1,0 +1,314 @@
+# Hamiltonian engineering on the transverse-field Ising chain: Fujita et al., arXiv:1705.05372; Xie, Liu, Wang,
+# arXiv:2001.04121, for the gradient of a dominant eigenvector.
+#
+# H = −Σ J_i Z_i Z_{i+1} − Σ h_i X_i on L sites, periodic. Site i is bit i of a basis state, counted from zero, and site 0
+# the least significant bit; θ is J, then h. Zygote differentiates the loss; matrices and eigenpairs have their own rules.
+
+using ChainRulesCore: Tangent
+using KrylovKit: CG, KrylovKit, eigsolve, linsolve
+using LinearAlgebra: Symmetric, dot, eigen, mul!, norm
+
+# The Hamiltonian
+
+"Z_i of a basis state, ±1."
+spin(state, site) = 1 - 2 * (state >> site & 1)
+
+"Z_i of all basis states of `sites` spins, (2ᵏ,)."
+spins(::Type{T}, sites, site) where {T} = T[spin(state, site) for state in 0:(2^sites - 1)]
+
+"Z_i Z_{i+1} of a basis state, ±1; the last bond leads back to site 0."
+bond(state, site, sites) = spin(state, site) * spin(state, (site + 1) % sites)
+
+"""
+    chain_matrix(J, h) -> Matrix
+
+H as a dense matrix; a `J` that is shorter than `h` by one makes an open chain.
+"""
+function chain_matrix(J::AbstractVector{T}, h::AbstractVector{T}) where {T}
+    sites = length(h)
+    H = zeros(T, 2^sites, 2^sites)
+    for x in 0:(2^sites - 1)
+        H[x + 1, x + 1] = -sum(J[i] * bond(x, i - 1, sites) for i in eachindex(J); init = zero(T))
+        for i in 1:sites
+            H[(x ⊻ 1 << (i - 1)) + 1, x + 1] = -h[i]
+        end
+    end
+    return H
+end
+
+function ChainRulesCore.rrule(::typeof(chain_matrix), J::AbstractVector{T}, h::AbstractVector{T}) where {T}
+    function chain_matrix_pullback(Δ)
+        H̄ = unthunk(Δ)
+        J̄, h̄ = zero(J), zero(h)
+        for x in 0:(size(H̄, 1) - 1)
+            for i in eachindex(J)
+                J̄[i] -= H̄[x + 1, x + 1] * bond(x, i - 1, length(h))
+            end
+            for i in eachindex(h)
+                h̄[i] -= H̄[(x ⊻ 1 << (i - 1)) + 1, x + 1]
+            end
+        end
+        return NoTangent(), J̄, h̄
+    end
+    return chain_matrix(J, h), chain_matrix_pullback
+end
+
+"""
+H without its matrix: with a state read as a matrix V (low half, high half) of the chain cut in two, it is
+`low * V + V * high + edge .* V`, the halves being open chains and `edge` the energy of the two bonds between them.
+"""
+struct Halves{T}
+    low::Matrix{T}
+    high::Matrix{T}
+    edge::Matrix{T}
+end
+
+function Halves(θ::AbstractVector{T}) where {T}
+    sites = length(θ) ÷ 2
+    cut = sites ÷ 2
+    J, h = θ[1:sites], θ[(sites + 1):(2sites)]
+    across = spins(T, cut, cut - 1) * spins(T, sites - cut, 0)'
+    around = spins(T, cut, 0) * spins(T, sites - cut, sites - cut - 1)'
+    return Halves(
+        chain_matrix(J[1:(cut - 1)], h[1:cut]),
+        chain_matrix(J[(cut + 1):(sites - 1)], h[(cut + 1):sites]),
+        .-(J[cut] .* across .+ J[sites] .* around),
+    )
+end
+
+@non_differentiable spins(::Any, ::Any, ::Any)
+
+"H v"
+function apply(H::Halves, v::AbstractVector)
+    V = reshape(v, size(H.edge))
+    w = H.edge .* V
+    mul!(w, H.low, V, true, true)
+    return vec(mul!(w, V, H.high, true, true))
+end
+
+apply(H::Matrix, v::AbstractVector) = H * v
+
+"The cotangent of H in the form wᵀ H v."
+cotangent(::Matrix, w, v) = w * v'
+
+function cotangent(H::Halves{T}, w, v) where {T}
+    W, V = reshape(w, size(H.edge)), reshape(v, size(H.edge))
+    return Tangent{Halves{T}}(; low = W * V', high = V' * W, edge = W .* V)
+end
+
+# Eigenpairs. Every function takes a start of the Krylov space and a bound on ‖H‖, whether it needs them or not.
+
+const KRYLOV_BASIS = 16
+"Levels nearer to each other than this many eps·‖H‖ are one level to the arithmetic: degenerate."
+const RESOLUTION = 8
+
+"The `m` lowest energies, their vectors as columns of a matrix, and how often H was applied."
+function lowest_levels(H::Matrix, start, scale, m)
+    E, V = eigen(Symmetric(H))
+    return E[1:m], V[:, 1:m], 0
+end
+
+# One after the other, those that are found lifted to where nothing else is: a Krylov space holds one vector of a
+# degenerate level, the one that the start has a share of, so that each level has a start of its own.
+function lowest_levels(H::Halves{T}, start, scale, m) where {T}
+    E, V, applications = zeros(T, m), zeros(T, length(start), m), 0
+    for k in 1:m
+        found = view(V, :, 1:(k - 1))
+        deflated(v) = mul!(apply(H, v), found, found' * v, 3scale, true)
+        E[k], V[:, k], count = lowest_level(deflated, circshift(start, k - 1), 4scale)
+        applications += count
+    end
+    return E, V, applications
+end
+
+"Energy, vector and number of applications; NaN where Lanczos does not converge. KrylovKit restarts it thickly."
+function lowest_level(f, start::Vector{T}, scale) where {T}
+    method = KrylovKit.Lanczos(;
+        krylovdim = min(KRYLOV_BASIS, length(start)), maxiter = 500, tol = eps(T) * scale / 2, verbosity = 0
+    )
+    E, V, info = eigsolve(f, start, 1, :SR, method)
+    definite = info.converged > 0 ? one(T) : T(NaN)
+    return E[1] * definite, V[1] .* (definite / norm(V[1])), info.numops
+end
+
+"1, or NaN where two energies coincide to rounding: what is made of one of them has no derivative there."
+unless_degenerate(E::AbstractVector{T}, scale) where {T} =
+    minimum(diff(E)) > RESOLUTION * eps(T) * scale ? one(T) : T(NaN)
+@non_differentiable unless_degenerate(::Any, ::Any)
+
+"""
+    energies(H, start, scale, m) -> Vector
+
+The `m` lowest ones; dE = vᵀ dH v.
+"""
+energies(H, start, scale, m) = first(lowest_levels(H, start, scale, m))
+
+function ChainRulesCore.rrule(::typeof(energies), H, start, scale, m)
+    E, V, _ = lowest_levels(H, start, scale, m)
+    function energies_pullback(Δ)
+        Ē = unthunk(Δ)
+        H̄ = sum(cotangent(H, Ē[k] .* V[:, k], V[:, k]) for k in 1:m)
+        return NoTangent(), H̄, NoTangent(), NoTangent(), NoTangent()
+    end
+    return E, energies_pullback
+end
+
+"""
+    ground_state(H, start, scale) -> Vector
+
+The lowest eigenvector; (H − E₀) dv₀ = −(1 − v₀v₀ᵀ) dH v₀. NaN where it is degenerate, as far as the method can tell.
+"""
+ground_state(H, start, scale) = first(solved_ground_state(H, start, scale))
+
+function ChainRulesCore.rrule(::typeof(ground_state), H, start, scale)
+    v₀, resolvent = solved_ground_state(H, start, scale)
+    ground_state_pullback(v̄₀) =
+        (NoTangent(), cotangent(H, .-resolvent(unthunk(v̄₀)), v₀), NoTangent(), NoTangent())
+    return v₀, ground_state_pullback
+end
+
+"The ground state v₀, and b ↦ (H − E₀)⁻¹ b in the complement of v₀."
+function solved_ground_state(H::Matrix, start, scale)
+    E, V = eigen(Symmetric(H))
+    excited = view(V, :, 2:size(V, 2))
+    resolvent(b) = excited * ((excited' * b) ./ (view(E, 2:length(E)) .- E[1]))
+    return V[:, 1] .* unless_degenerate(E[1:2], scale), resolvent
+end
+
+# By conjugate gradients: −E₀ v₀v₀ᵀ, positive, makes the system definite.
+function solved_ground_state(H::Halves, start, scale)
+    E₀, v₀, _ = lowest_level(v -> apply(H, v), start, scale)
+    project(x) = x .- dot(v₀, x) .* v₀
+    return v₀, b -> solve(x -> project(apply(H, project(x))), project(b), -E₀, scale)
+end
+
+"""
+Solves (a + f) x = b by conjugate gradients. NaN where half of the digits are not met, or x is so large that as much of f
+is lost in rounding: where the system is singular.
+"""
+function solve(f, b::Vector{T}, a, scale) where {T}
+    size = norm(b)
+    size > 0 || return b .* one(T)  # also NaN
+    method = CG(; maxiter = 1000, tol = 4 * eps(T) * scale * size, verbosity = 0)
+    x, info = linsolve(f, b, zero(b), method, a, one(T))
+    return max(info.normres, eps(T) * scale * norm(x)) <= sqrt(eps(T)) * size ? x : x .* T(NaN)
+end
+
+# The problem
+
+"Sites that a dense H goes up to: 128 MiB there, 16 times as much with every two sites more."
+const MOST_DENSE = 12
+
+struct GroundState end
+struct Spectrum end
+const EIGENSOLVER_VARIANTS = (ground_state = GroundState(), spectrum = Spectrum())
+
+"H as a matrix, and all its eigenpairs."
+struct DenseEigen end
+"H as an operator, and of its eigenpairs those that are needed."
+struct DominantEigen end
+const EIGENSOLVER_METHODS = (dense = DenseEigen(), dominant = DominantEigen())
+
+make_hamiltonian(::DominantEigen, θ) = Halves(θ)
+make_hamiltonian(::DenseEigen, θ) = chain_matrix(θ[1:(end ÷ 2)], θ[(end ÷ 2 + 1):end])
+
+"A target, where Krylov spaces start, and how many levels the loss is made of."
+struct EigensolverCase{T,V,M}
+    variant::V
+    method::M
+    sites::Int
+    levels::Int
+    start::Vector{T}
+    target::Vector{T}
+end
+
+bound(θ) = sum(abs, θ)
+@non_differentiable bound(::Any)
+
+chain_loss(θ, case::EigensolverCase) = chain_loss(case.variant, make_hamiltonian(case.method, θ), bound(θ), case)
+
+chain_loss(::GroundState, H, scale, case) = 1 - abs(dot(ground_state(H, case.start, scale), case.target))
+
+function chain_loss(::Spectrum, H, scale, case)
+    # The level above tells whether the highest one of the loss is degenerate.
+    E = energies(H, case.start, scale, case.levels + 1)
+    return sum(abs2, E[1:case.levels] .- case.target) * unless_degenerate(E, scale)
+end
+
+struct EigensolverProblem{T,C<:EigensolverCase{T},P} <: Problem{T}
+    case::C
+    preparation::P
+end
+
+"""
+    eigensolver_problem(method, config, data)
+
+`config`: `variant` ("ground_state" or "spectrum"), `sites` L and `levels` m.
+`data`: `start` (2ᴸ,) and `target`, a state (2ᴸ,) or m energies.
+"""
+function eigensolver_problem(method::AbstractString, @nospecialize(config::NamedTuple), @nospecialize(data::NamedTuple))
+    return eigensolver_problem(
+        choose("method of eigensolver", method, EIGENSOLVER_METHODS),
+        choose("variant of eigensolver", config.variant, EIGENSOLVER_VARIANTS),
+        Int(config.sites),
+        Int(config.levels),
+        data.start,
+        data.target,
+    )
+end
+
+function eigensolver_problem(method, variant, sites::Int, levels::Int, start::Vector{T}, target::Vector{T}) where {T}
+    method isa DenseEigen && sites > MOST_DENSE && throw(
+        ArgumentError(
+            "a dense H of $sites sites has $(replace(string(8 * 4.0^sites / 2^30), r"\.0$" => "")) GiB, " *
+            "and dense goes up to $MOST_DENSE sites: use dominant"
+        ),
+    )
+    length(start) == 2^sites || throw(DimensionMismatch("$sites sites, but a start of length $(length(start))"))
+    expected = variant isa GroundState ? 2^sites : levels
+    length(target) == expected || throw(DimensionMismatch("a target of length $(length(target)), not $expected"))
+    case = EigensolverCase(variant, method, sites, levels, start, target)
+    θ = ones(T, 2sites)
+    return EigensolverProblem(case, prepare_gradient(chain_loss, AutoZygote(), θ, Constant(case)))
+end
+
+nparameters(problem::EigensolverProblem) = 2 * problem.case.sites
+
+value(problem::EigensolverProblem, θ) = chain_loss(parameters(problem, θ), problem.case)
+
+gradient(problem::EigensolverProblem, θ) =
+    value_and_gradient(chain_loss, problem.preparation, AutoZygote(), parameters(problem, θ), Constant(problem.case))
+
+"""
+`energies` (m + 1,) and the smallest `gap` among them; for a ground state besides `state` (2ᴸ,), of the target's sign, and
+`overlap`; where H is not a matrix, how many `applications` of it were needed.
+"""
+function outputs(problem::EigensolverProblem, θ)
+    case = problem.case
+    H = make_hamiltonian(case.method, parameters(problem, θ))
+    E, V, applications = lowest_levels(H, case.start, bound(θ), case.levels + 1)
+    named = (energies = E, gap = fill(minimum(diff(E))))
+    if case.variant isa GroundState
+        overlap = dot(view(V, :, 1), case.target)
+        named = (; named..., state = V[:, 1] .* sign(overlap), overlap = fill(abs(overlap)))
+    end
+    return case.method isa DominantEigen ? (; named..., applications = fill(applications)) : named
+end
+
+"Counted from H's column of all spins up with unit couplings: −1 a bond on its diagonal, −1 a field below."
+function work(problem::EigensolverProblem{T}, θ) where {T}
+    case = problem.case
+    up = zeros(T, 2^case.sites)
+    up[1] = 1
+    column(J, h) = apply(make_hamiltonian(case.method, repeat(T[J, h]; inner = case.sites)), up)
+    return (
+        parameters = length(parameters(problem, θ)),
+        matrix_size = length(column(1, 0)),
+        bonds = Int(-sum(column(1, 0))),
+        fields = Int(-sum(column(0, 1))),
+    )
+end
+
+engine(problem::EigensolverProblem) = engine(problem.case.method)
+engine(::DenseEigen) = "LAPACK, Zygote"
+engine(::DominantEigen) = "KrylovKit, Zygote"

@@ -1,0 +1,1 @@
+"""Hamiltonian engineering through a differentiable eigensolver (task 2)."""

@@ -17,8 +17,9 @@ include("interface.jl")
 include("flow.jl")
 include("mmd.jl")
 include("qcbm.jl")
+include("trg.jl")
 
-const TASKS = (flow = flow_problem, qcbm = qcbm_problem)
+const TASKS = (flow = flow_problem, qcbm = qcbm_problem, trg = trg_problem)
 
 """
     build(task, method, config, data) -> Problem

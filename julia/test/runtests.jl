@@ -24,4 +24,5 @@ end
     @testset "flow" include("flow.jl")
     @testset "mmd" include("mmd.jl")
     @testset "qcbm" include("qcbm.jl")
+    @testset "trg" include("trg.jl")
 end

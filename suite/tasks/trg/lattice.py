@@ -83,8 +83,8 @@ def tables(side: int) -> tuple[Array, Array]:
     """What is joined to what on a torus of ``side``² sites, a power of two.
 
     Returns:
-        ``bonds`` (side², 4), int64: which component of θ couples a site to its neighbour up, left, down, right; θ is the
-        couplings (row, column) to the right neighbour, then those to the neighbour below, both in C order.
+        ``bonds`` (side², 4), int64: which component of θ couples a site to its neighbour up, left, down, right; θ is
+        the couplings (row, column) to the right neighbour, then those to the neighbour below, both in C order.
         ``plaquettes`` (4, side² − 1), int64: for each new tensor of each step its corners top left, top right, bottom
         left, bottom right, numbered within A (top left, bottom right) or within B.
     """

@@ -33,7 +33,8 @@ def svd(matrices: Array) -> tuple[Array, Array, Array]:
         v, s, ut = jnp.linalg.svd(matrices.mT)
         return ut.mT, s, v.mT
 
-    return jax.lax.cond(jnp.isnan(s).any(), transposed, lambda: (u, s, vt))
+    factors: tuple[Array, Array, Array] = jax.lax.cond(jnp.isnan(s).any(), transposed, lambda: (u, s, vt))
+    return factors
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
@@ -105,7 +106,8 @@ def build(config: TrgConfig, method: str) -> Functions:
     ) -> tuple[Array, Array]:
         """Ln Z per site, and the last singular values (χ,)."""
         tensors = initial(theta[data["bonds"]])
-        value, weight, spectrum = jnp.zeros((), theta.dtype), 1.0, jnp.ones(1, theta.dtype)
+        weights, done = data["weights"], 0
+        value, spectrum = jnp.zeros((), theta.dtype), jnp.ones(1, theta.dtype)
         for step, repeated in lattice.batches(plan):
             table = data["plaquettes"][:, step.columns]
 
@@ -117,13 +119,13 @@ def build(config: TrgConfig, method: str) -> Functions:
 
             if repeated == 1:
                 tensors, (logarithm, spectrum) = advance(tensors)
-                value += weight * logarithm
+                value += weights[done] * logarithm
             else:  # at a fixed bond dimension the shapes no longer change: one compiled body for all these steps
                 tensors, (logarithms, spectra) = jax.lax.scan(advance, tensors, length=repeated)
-                value += weight * (logarithms @ 0.5 ** jnp.arange(repeated, dtype=theta.dtype))
+                value += weights[done : done + repeated] @ logarithms
                 spectrum = spectra[-1]
-            weight /= 2**repeated
-        return value + weight * jnp.log(jnp.einsum("nxyxy->", tensors)), spectrum
+            done += repeated
+        return value + weights[-1] * jnp.log(jnp.einsum("nxyxy->", tensors)), spectrum
 
     def value(theta: Array, data: Data) -> Array:
         return evaluate(theta, data)[0]

@@ -27,19 +27,20 @@ def svd(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     # cuSOLVER's default, Jacobi (gesvdj), is less accurate on small singular values than QR iteration.
     driver = "gesvd" if matrices.is_cuda else None
     try:
-        return tuple(torch.linalg.svd(matrices, driver=driver))  # type: ignore[return-value]
+        u, s, vt = torch.linalg.svd(matrices, driver=driver)
+        return u, s, vt
     except torch.linalg.LinAlgError:
         # LAPACK's divide and conquer (gesdd) fails on a few of these graded matrices, and then not on the transposed.
         u, s, vt = torch.linalg.svd(matrices.mT, driver=driver)
         return vt.mT, s, u.mT
 
 
-class TruncatedSvd(torch.autograd.Function):
+class TruncatedSvd(torch.autograd.Function):  # type: ignore[misc]  # torch is Any to the type checker
     """M (n, m, m) to A = U√S and B = V√S of the k largest singular values, (n, m, k) each, and those values (n, k).
 
-    Backward keeps all of U, s and V: what is dropped mixes into what is kept. ``reference.split_vjp`` derives the rule. It
-    holds for losses that do not change under A → AO, B → BO with O orthogonal, as on the two ends of an inner leg. The
-    singular values come for inspection and cannot be differentiated.
+    Backward keeps all of U, s and V: what is dropped mixes into what is kept. ``reference.split_vjp`` derives the rule.
+    It holds for losses that do not change under A → AO, B → BO with O orthogonal, as on the two ends of an inner leg.
+    The singular values come for inspection and cannot be differentiated.
     """
 
     @staticmethod
@@ -107,12 +108,12 @@ def build(config: TrgConfig, method: str) -> Functions:
         """Ln Z per site, and the last singular values (χ,)."""
         tensors = initial(theta[data["bonds"]])
         value, spectrum = theta.new_zeros(()), theta.new_ones(1)
-        for n, step in enumerate(plan):
+        for step, weight in zip(plan, data["weights"], strict=False):
             scale = tensors.detach().abs().amax(dim=(1, 2, 3, 4), keepdim=True)  # ln Z does not depend on it
-            value = value + scale.log().mean() / 2**n
+            value = value + weight * scale.log().mean()
             table = data["plaquettes"][:, step.columns]
             tensors, spectrum = coarsen(tensors / scale, table, step, split, contract)
-        return value + torch.einsum("nxyxy->", tensors).log() / 2 ** len(plan), spectrum
+        return value + data["weights"][-1] * torch.einsum("nxyxy->", tensors).log(), spectrum
 
     @torch.no_grad()
     def value(theta: Tensor, data: Data) -> Tensor:

@@ -54,7 +54,7 @@ def svd(matrices: Array) -> Svd:
     try:
         u, s, vt = np.linalg.svd(matrices)
     except np.linalg.LinAlgError:
-        # Divide and conquer (gesdd) fails on one in some thousand of these graded matrices; QR iteration (gesvd) does not.
+        # Divide and conquer (gesdd) fails on one in thousands of these graded matrices; QR iteration (gesvd) does not.
         parts = [scipy.linalg.svd(matrix, lapack_driver="gesvd") for matrix in matrices]
         u, s, vt = (np.stack(part) for part in zip(*parts, strict=True))
     return u, s, transpose(vt)
@@ -73,10 +73,9 @@ def split_vjp(factors: Svd, a_bar: Array, b_bar: Array) -> Array:
     With P = UᵀdM V the textbook rule for the full SVD divides by s_j − s_i, and is contracted here with cotangents that
     vanish beyond column k. Two kinds of pairs (i, j) are left.
 
-    Both kept. The loss does not change under A → AO, B → BO with O orthogonal, for that is a change of basis on an inner
-    leg. So the part of dA, dB that is such a rotation may be chosen freely, and the textbook's, which has the pole at
-    s_i = s_j, is one choice; UᵀdA + VᵀdB = (P + Pᵀ)/(√s_i + √s_j) is another that has none. The antisymmetric part is
-    UᵀdA − VᵀdB = √s_j (P − Pᵀ)/(s_i + s_j) in both.
+    Both kept. The loss does not change under A → AO, B → BO with O orthogonal: a change of basis on an inner leg. So
+    the part of dA, dB that is such a rotation may be chosen freely. The textbook's choice has the pole at s_i = s_j;
+    UᵀdA + VᵀdB = (P + Pᵀ)/(√s_i + √s_j) is another and has none. UᵀdA − VᵀdB = √s_j (P − Pᵀ)/(s_i + s_j) in both.
 
     One kept (j), one dropped (i). F = 1/(s_j − s_i), G = 1/(s_i + s_j), F broadened to d/(d² + η).
 
@@ -97,7 +96,7 @@ def split_vjp(factors: Svd, a_bar: Array, b_bar: Array) -> Array:
     below, right = ((f + g) * x + (f - g) * y) / 2, ((f - g) * x + (f + g) * y) / 2
     # U N Vᵀ with N = [[inner, rightᵀ], [below, 0]]: of order m²k, where the SVD itself is of order m³.
     uk, vk = u[..., :k], v[..., :k]
-    return (uk @ inner + u[..., k:] @ below) @ transpose(vk) + uk @ transpose(v[..., k:] @ right)
+    return np.asarray((uk @ inner + u[..., k:] @ below) @ transpose(vk) + uk @ transpose(v[..., k:] @ right))
 
 
 def initial(couplings: Array) -> Array:
@@ -171,16 +170,16 @@ def coarse_grain(
     """Ln Z per site, the trace of the last tensor, and what a reverse pass needs of each step."""
     value: Any = tensors.dtype.type(0)
     tapes: list[Tape] = []
-    for n, step in enumerate(plan):
+    for step, weight in zip(plan, data["weights"], strict=False):
         scale = np.abs(tensors).max(axis=(1, 2, 3, 4), keepdims=True)
-        value += np.log(scale).mean() / 2**n
+        value += weight * np.log(scale).mean()
         left, right, factors = split(to_matrices(tensors / scale, step), step.keep)
         table = data["plaquettes"][:, step.columns]
         s = corners(left, right, table, step)
         tensors = contract("nulwy,nwydr->nuldr", *pairs(s, contract))
         tapes.append((step, scale, table, factors, s))
     trace = np.einsum("nxyxy->", tensors)
-    return value + np.log(trace) / 2 ** len(plan), trace, tapes
+    return value + data["weights"][-1] * np.log(trace), trace, tapes
 
 
 def build(config: TrgConfig, method: str) -> Functions:
@@ -197,12 +196,14 @@ def build(config: TrgConfig, method: str) -> Functions:
         loss, trace, tapes = coarse_grain(plan, spins, data)
         i = np.arange(plan[-1].keep)
         t_bar = np.zeros((1, *[len(i)] * 4), theta.dtype)
-        t_bar[:, i[:, None], i, i[:, None], i] = 1 / (trace * 2 ** len(plan))
+        t_bar[:, i[:, None], i, i[:, None], i] = data["weights"][-1] / trace
         spectrum = tapes[-1][3][1][0]
         while tapes:
             step, scale, table, factors, s = tapes.pop()
             p, q = pairs(s, contract)  # cheaper to compute again than to keep
-            cotangents = pairs_vjp(s, contract("nuldr,nwydr->nulwy", t_bar, q), contract("nulwy,nuldr->nwydr", p, t_bar))
+            cotangents = pairs_vjp(
+                s, contract("nuldr,nwydr->nulwy", t_bar, q), contract("nulwy,nuldr->nwydr", p, t_bar)
+            )
             m_bar = split_vjp(factors, *corners_vjp(cotangents, table, step))
             t_bar = to_matrices_vjp(m_bar, step) / scale  # ln Z does not depend on the scale
         gradient = np.zeros_like(theta)

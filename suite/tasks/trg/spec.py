@@ -67,10 +67,15 @@ def layout(config: TrgConfig) -> Layout:
 
 
 def draw(config: TrgConfig, seed: int) -> Arrays:
-    """``params`` (P,), float64, and the int64 tables ``bonds`` and ``plaquettes`` of ``lattice.tables``."""
+    """Inputs of a case.
+
+    ``params`` (P,) and ``weights`` (iterations + 1,), the 2⁻ⁿ of ln Z / N, are float64; the tables ``bonds`` and
+    ``plaquettes`` of ``lattice.tables`` are int64.
+    """
     bonds, plaquettes = lattice.tables(config.side)
     params = np.random.default_rng(seed).uniform(*COUPLINGS, layout(config).size)
-    return {"params": params, "bonds": bonds, "plaquettes": plaquettes}
+    weights = 0.5 ** np.arange(config.iterations + 1)
+    return {"params": params, "weights": weights, "bonds": bonds, "plaquettes": plaquettes}
 
 
 def work(config: TrgConfig) -> dict[str, int]:

@@ -147,8 +147,16 @@ def test_published_anchor(backend: str) -> None:
     assert slope[0] == pytest.approx(1.7455677143228514, rel=1e-12)
 
 
-@pytest.mark.parametrize("seed", range(3))
-@cases
+@pytest.mark.parametrize(
+    ("variant", "size", "seed"),
+    [
+        ("classic", "tiny", 0),
+        ("classic", "tiny", 1),
+        ("classic", "small", 2),
+        ("disordered", "tiny", 0),
+        ("disordered", "small", 1),
+    ],
+)
 def test_the_reference_agrees_with_finite_differences(variant: str, size: str, seed: int) -> None:
     config = TASK.configure(variant, size)
     batch = TASK.draw(config, seed)

@@ -48,11 +48,22 @@ def split(matrices: Array, keep: int) -> Factors:
     return split_forward(matrices, keep)[0]
 
 
+@jax.custom_jvp
+def once(factors: Factors) -> Factors:
+    """What the reverse rule keeps. The rule cannot be differentiated again: it leaves out what one derivative misses."""
+    return factors
+
+
+@once.defjvp
+def refuse(*_: object) -> None:
+    raise NotImplementedError("the truncated SVD can be differentiated once only: see the README of the task trg")
+
+
 def split_forward(matrices: Array, keep: int) -> tuple[Factors, Factors]:
     u, s, vt = svd(matrices)
     kept = s[:, :keep]
     root = jnp.sqrt(kept)[:, None]
-    return (u[..., :keep] * root, vt[:, :keep].mT * root, kept), (u, s, vt)
+    return (u[..., :keep] * root, vt[:, :keep].mT * root, kept), once((u, s, vt))
 
 
 def split_backward(keep: int, saved: Factors, cotangents: Factors) -> tuple[Array]:

@@ -56,8 +56,9 @@ def _curve(axes: Axes, output: str, label: str, coupling: float, shown: Sequence
     for index, one in enumerate(shown):
         # Coinciding points: each next one is smaller, so that the ones below stay visible.
         axes.plot(
-            [coupling], [float(one.arrays[output])], style.MARKERS.get(one.backend, "x"), label=one.name,
+            [coupling], [float(one.arrays[output])], style.MARKERS.get(one.backend, "x"),
             color=style.colour(one.backend), markersize=13 * 0.72**index, linestyle="none",
+            label=one.beside(shown[0], output),
         )  # fmt: skip
     axes.axvline(exact.CRITICAL, color="#BBBBBB", linewidth=0.8, linestyle=":")
     axes.set(xlabel="coupling K (dotted: the critical one)", ylabel=label)

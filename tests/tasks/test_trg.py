@@ -157,7 +157,7 @@ def test_the_rule_refuses_to_be_differentiated_again(backend: str) -> None:
         (0.3, 0.7905590709512629, -7e-9),
         (0.4, 0.8793638207749482, -7.6e-7),
         (CRITICAL, None, -4.3e-6),
-        (0.5, 1.025792812694918, 4.6e-8),
+        (0.5, 1.025792812694918, -6.15e-7),
     ],
 )
 @backends
@@ -169,7 +169,7 @@ def test_onsager(backend: str, coupling: float, value: float | None, error: floa
     assert found - exact.torus_log_partition(1024, coupling) == pytest.approx(error, rel=0.1)
     if value is not None:  # away from the critical point such a torus is as good as infinite, but for its two phases
         phases = np.log(2) / 2**20 if coupling > CRITICAL else 0.0
-        assert found - value == pytest.approx(error + phases, rel=0.1)
+        assert found - value == pytest.approx(error + phases, abs=0.1 * abs(error))
 
 
 def test_the_exact_solutions() -> None:
@@ -190,7 +190,7 @@ def test_the_exact_solutions() -> None:
     assert exact.torus_log_partition(4, CRITICAL) == pytest.approx(enumerated(np.full(32, CRITICAL))[0], rel=1e-12)
     for coupling in (0.3, 0.5):
         slope = finite_differences.directional(
-            lambda x: exact.log_partition(float(x[0])), np.array([coupling]), np.ones(1), step=0.02, halvings=4
+            lambda x: exact.log_partition(float(x[0])), np.array([coupling]), np.ones(1), step=0.02, halvings=6
         )
         assert exact.energy(coupling) == pytest.approx(-slope.value, rel=1e-9)
 

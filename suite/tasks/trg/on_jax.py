@@ -50,7 +50,7 @@ def split(matrices: Array, keep: int) -> Factors:
 
 @jax.custom_jvp
 def once(factors: Factors) -> Factors:
-    """What the reverse rule keeps. The rule cannot be differentiated again: it leaves out what one derivative misses."""
+    """What the reverse rule keeps: not to be differentiated again, for it omits what a first derivative cannot see."""
     return factors
 
 

@@ -131,6 +131,9 @@ function coarsenings(side::Integer, chi::Integer, iterations::Integer)
     end
 end
 
+"The factors (D² × χ each) at one corner of all plaquettes, as D × D × χ × half."
+corner(factors, indices, (; dim, keep, half)::Coarsening) = reshape(factors[:, :, indices], dim, dim, keep, half)
+
 """
     coarsen(split, multiply, S, step, corners)
 
@@ -143,9 +146,8 @@ function coarsen(split, multiply, S, step, corners)
     b = permutedims(S[:, :, :, :, (end - half + 1):end], (2, 3, 1, 4, 5))
     # (ul|dr) on A and (ld|ur) on B
     left, right = split(reshape(cat(a, b; dims = 5), dim^2, dim^2, 2half), keep)
-    at(factors, indices) = reshape(factors[:, :, indices], dim, dim, keep, half)
-    S₁, S₂ = at(left, corners[:, 4]), at(left, corners[:, 2] .+ half)
-    S₃, S₄ = at(right, corners[:, 1]), at(right, corners[:, 3] .+ half)
+    S₁, S₂ = corner(left, corners[:, 4], step), corner(left, corners[:, 2] .+ half, step)
+    S₃, S₄ = corner(right, corners[:, 1], step), corner(right, corners[:, 3] .+ half, step)
     # T'_uldr = Σ S₂_xwu S₃_yxl S₄_yzd S₁_wzr: over x and over z, then over w and y together.
     P = multiply(
         reshape(permutedims(S₂, (2, 3, 1, 4)), dim * keep, dim, half),
@@ -169,8 +171,9 @@ const EVEN = [iseven(i + j + k + l) for i in 0:1, j in 0:1, k in 0:1, l in 0:1]
 function spins(K)
     n = size(K, 2)
     q = sqrt.(2 .* vcat(reshape(cosh.(K), 1, 4, n), reshape(sinh.(K), 1, 4, n)))
-    leg(i) = reshape(q[:, i, :], ntuple(j -> j == i ? 2 : 1, Val(4))..., n)
-    return EVEN .* leg(1) .* leg(2) .* leg(3) .* leg(4) ./ 2
+    up, left = reshape(q[:, 1, :], 2, 1, 1, 1, n), reshape(q[:, 2, :], 1, 2, 1, 1, n)
+    down, right = reshape(q[:, 3, :], 1, 1, 2, 1, n), reshape(q[:, 4, :], 1, 1, 1, 2, n)
+    return EVEN .* up .* left .* down .* right ./ 2
 end
 
 "The tables of a lattice, counted from one, and the plan for it."

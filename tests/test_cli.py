@@ -44,14 +44,27 @@ def test_every_command_has_help(command: list[str]) -> None:
 def test_list_names_all_there_is() -> None:
     done = diffprog("list")
     assert done.returncode == 0
-    for word in ("flow", "eigensolver", "qcbm", "density", "long_chain", "dominant", "bars_and_stripes", "checkpointed", "parameter_shift", "804,864"):
+    for word in (
+        "flow",
+        "eigensolver",
+        "qcbm",
+        "density",
+        "long_chain",
+        "dominant",
+        "bars_and_stripes",
+        "checkpointed",
+        "parameter_shift",
+        "804,864",
+        "trg",
+        "disordered",
+    ):
         assert word in done.stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--task", "flwo"], "there is no task 'flwo'; there are: flow, eigensolver, qcbm"),
+        (["--task", "flwo"], "there is no task 'flwo'; there are: flow, eigensolver, qcbm, trg"),
         (["--backend", "numpy,tensorflow"], "there is no backend 'tensorflow'"),
         (["--size", "huge"], "there is no size 'huge'; there are: tiny, small, medium, large"),
         (["--precision", "float16"], "there is no precision 'float16'"),

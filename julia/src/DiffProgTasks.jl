@@ -20,9 +20,10 @@ include("flow.jl")
 include("eigensolver.jl")
 include("mmd.jl")
 include("qcbm.jl")
+include("trg.jl")
 include("fit.jl")
 
-const TASKS = (flow = flow_problem, eigensolver = eigensolver_problem, qcbm = qcbm_problem)
+const TASKS = (flow = flow_problem, eigensolver = eigensolver_problem, qcbm = qcbm_problem, trg = trg_problem)
 
 """
     build(task, method, config, data) -> Problem

@@ -10,6 +10,7 @@ end
 @setup_workload begin
     flow = (dim = 2, hidden = 3, steps = 2, time = 1.0)
     qcbm = (qubits = 2, depth = 1)
+    trg = (variant = "classic", chi = 4, iterations = 3, side = 1)
     @compile_workload begin
         for T in (Float64, Float32)
             batch = (data = T[0.1 0.2 0.3; 0.4 0.5 0.6], log_jacobian = zeros(T, 3))
@@ -29,6 +30,8 @@ end
                     exercise(build("qcbm", method, (; qcbm..., variant, kernel), machine))
                 end
             end
+            lattice = (bonds = [0; 0; 0; 0;;], plaquettes = [0 0 0 0], weights = T[1, 1 / 2, 1 / 4, 1 / 8])
+            exercise(build("trg", "reverse", trg, lattice))
         end
         θ = [0.1, 0.2]
         GC.@preserve θ wrap("float64", UInt(pointer(θ)), 2)

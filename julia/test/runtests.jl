@@ -25,4 +25,5 @@ end
     @testset "eigensolver" include("eigensolver.jl")
     @testset "mmd" include("mmd.jl")
     @testset "qcbm" include("qcbm.jl")
+    @testset "trg" include("trg.jl")
 end

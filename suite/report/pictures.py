@@ -75,12 +75,13 @@ def bins(values: Array, most: int = 256) -> Array:
 
 def draw(folder: Path, records: Sequence[Record]) -> dict[str, Figure]:
     """The pictures of all cases whose task has one and whose arrays are there, by file name."""
-    from suite.report import picture_eigensolver, picture_flow, picture_qcbm
+    from suite.report import picture_eigensolver, picture_flow, picture_qcbm, picture_trg
 
     tasks: dict[str, tuple[str, Picture]] = {
         "qcbm": ("distribution", picture_qcbm.picture),
         "flow": ("log_density", picture_flow.picture),
         "eigensolver": ("energies", picture_eigensolver.picture),
+        "trg": ("correlations", picture_trg.picture),
     }
     drawn: dict[str, Figure] = {}
     for case, members in arrays.by_case(records).items():

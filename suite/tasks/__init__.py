@@ -7,7 +7,7 @@ from importlib import import_module
 from suite.errors import UsageError
 from suite.spec import Functions, Task
 
-NAMES = ("flow", "eigensolver", "qcbm")
+NAMES = ("flow", "eigensolver", "qcbm", "trg")
 
 _MODULES = {"numpy": "reference", "torch": "on_torch", "jax": "on_jax"}
 

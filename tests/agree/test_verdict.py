@@ -67,7 +67,10 @@ PLANTED: dict[str, Callable[[Array], Array]] = {
 @pytest.mark.parametrize("name", PLANTED)
 def test_planted_errors_are_caught(case: Case, name: str) -> None:
     arrays, result = truth(case)
-    outcome, reason = judge(case, arrays | {"gradient": PLANTED[name](arrays["gradient"])}, result)
+    planted = PLANTED[name](arrays["gradient"])
+    if planted.dtype == arrays["gradient"].dtype and np.array_equal(planted, arrays["gradient"]):
+        pytest.skip("no error in this gradient: a single parameter cannot be swapped")
+    outcome, reason = judge(case, arrays | {"gradient": planted}, result)
     assert outcome == "disagrees"
     assert reason
 

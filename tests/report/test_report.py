@@ -17,12 +17,15 @@ from suite.errors import UsageError
 from suite.records import FILE, Agreement, Errors, Journal, Memory, Provenance, Record, Seconds
 from suite.report import arrays, build, evidence, figures, format, page, pictures, style, tables, terminal
 from suite.spec import OUTCOMES, Case
+from suite.tasks.trg import exact
 
 QCBM = Case("qcbm", "gaussian", "tiny", 0)
 BARS = Case("qcbm", "bars_and_stripes", "tiny", 0)
 FLOW = Case("flow", "density", "tiny", 0)
 LEVELS = Case("eigensolver", "spectrum", "tiny", 0)
 STATE = Case("eigensolver", "ground_state", "tiny", 0)
+ISING = Case("trg", "classic", "tiny", 0)
+RANDOM_ISING = Case("trg", "disordered", "tiny", 0)
 SECONDS = Seconds(
     import_=0.5, setup=0.01, first_value=0.2, first_gradient=0.3, loops_value=10, loops_gradient=5,
     value=[0.010, 0.011, 0.012, 0.013, 0.014], by_hand_value=[0.010, 0.010, 0.010, 0.010, 0.010],
@@ -315,7 +318,7 @@ def test_arrays_of_another_shape_give_no_false_picture(tmp_path: Path) -> None:
     assert (folder / "figures" / f"{QCBM.key}.png").exists()
 
 
-@pytest.mark.parametrize("case", [QCBM, FLOW, LEVELS, STATE])
+@pytest.mark.parametrize("case", [QCBM, FLOW, LEVELS, STATE, ISING, RANDOM_ISING])
 def test_nothing_finite_to_draw(tmp_path: Path, case: Case) -> None:
     folder = save(tmp_path, [computed(case)])
     path = folder / "arrays" / case.key / f"{computed(case).cell.key}.npz"
@@ -374,6 +377,44 @@ def test_levels_couplings_and_states_are_those_of_the_run(tmp_path: Path, case: 
         order = np.argsort(-np.abs(given["target"]), kind="stable")
         np.testing.assert_allclose(target, given["target"][order] ** 2)
         np.testing.assert_allclose(state, found["state"][order] ** 2)
+
+
+def drawn(folder: Path, case: Case, shift: float) -> Any:
+    """The picture of a case by two backends of which the second is off by ``shift``."""
+    save(folder, [computed(case), computed(case, "torch")])
+    path = folder / "arrays" / case.key / f"{computed(case, 'torch').cell.key}.npz"
+    with np.load(path) as file:
+        results = dict(file)
+    np.savez(path, **results | {name: results[name] + shift for name in ("free_energy", "correlations")})
+    with style.settings():
+        return pictures.draw(folder, Journal(folder).read())[case.key]
+
+
+def test_the_free_energy_is_shown_beside_onsagers(tmp_path: Path) -> None:
+    figure = drawn(tmp_path, ISING, 0.25)
+    theta = tasks.get("trg").draw(tasks.get("trg").configure("classic", "tiny"), 0)["params"]
+    curve, ours, theirs = (line.get_xydata() for line in figure.subfigs[0].axes[0].lines[:3])
+    reference = -exact.log_partition(float(theta[0]))
+    assert np.interp(theta[0], *curve.T) == pytest.approx(reference, abs=1e-4)
+    assert ours[0, 0] == theta[0]
+    assert theirs[0, 1] == pytest.approx(ours[0, 1] + 0.25)
+    labels = [text.get_text() for text in figure.subfigs[0].axes[0].get_legend().get_texts()]
+    assert labels == ["Onsager, exact", "numpy (reference)", "torch: within 2e-01 of numpy"]
+    lengths = [bar.get_width() for bar in figure.subfigs[1].axes[0].patches[:2]]
+    assert lengths == pytest.approx([abs(ours[0, 1] - reference), abs(ours[0, 1] + 0.25 - reference)])
+
+
+def test_the_correlations_of_a_random_torus_are_shown(tmp_path: Path) -> None:
+    figure = drawn(tmp_path, RANDOM_ISING, 0.25)
+    lattice, scatter = figure.subfigs[0].axes[:2]
+    with np.load(next((tmp_path / "arrays" / RANDOM_ISING.key).glob("numpy*.npz"))) as file:
+        correlations = file["correlations"]
+    bonds = lattice.collections[0]
+    assert np.array_equal(bonds.get_array(), correlations)
+    right, down = (bonds.get_segments()[i] for i in (1, 17))  # from the site in row 0, column 1
+    assert right.tolist() == [[1, 0], [2, 0]] and down.tolist() == [[1, 0], [1, 1]]
+    assert scatter.lines[1].get_ydata() == pytest.approx(correlations + 0.25)
+    assert figure.subfigs[1].axes[0].lines[0].get_ydata() == pytest.approx(np.full(32, 0.25))
 
 
 def test_figures_leave_matplotlib_alone(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_a_value_is_asked_for_once() -> None:
 def test_groups_share_a_worker_and_the_reference_leads() -> None:
     groups = list(plan.groups(plan.cells(plan.Request(precisions=("float32", "float64")))))
     keys = [(g.task, g.backend, g.device, g.precision) for g in groups]
-    assert len(keys) == len(set(keys)) == 8 * len(tasks.NAMES)
+    assert len(keys) == len(set(keys)) == 8 * len(tasks.NAMES)  # four backends in two precisions
     assert keys[:3] == [
         ("flow", "numpy", "cpu", "float64"),
         ("flow", "numpy", "cpu", "float32"),

@@ -1,0 +1,285 @@
+# The tensor renormalisation group: Levin, Nave, cond-mat/0611687; in reverse mode: Liao, Liu, Wang, Xiang, arXiv:1903.09650.
+#
+# A batch of n tensors is D × D × D × D × n with legs up, left, down, right; matrices and factors too carry the batch last.
+# Zygote differentiates everything below except `split` and `multiply`, which have their own rules.
+
+using ChainRulesCore: @thunk
+using LinearAlgebra: LAPACKException, QRIteration, mul!, svd, tr
+
+# Splitting a matrix
+
+"Broadening η of 1/d to d/(d² + η) in the reverse rule of the SVD, d = s_j − s_i, where the largest entry of a tensor is 1."
+const BROADENING = 1e-12
+
+"The SVD of a square matrix."
+function factorise(M)
+    try
+        return svd(M)
+    catch error
+        # Divide and conquer (gesdd) fails on one in thousands of these graded matrices; QR iteration (gesvd) does not.
+        error isa LAPACKException || rethrow()
+        return svd(M; alg = QRIteration())
+    end
+end
+
+"""
+    split(M, k) -> (A, B)
+
+A = U√S and B = V√S of the `k` largest singular values of each of the matrices `M` (m × m × n), so that M ≈ ABᵀ.
+
+The rule holds for losses that do not change under A → AO, B → BO with O orthogonal, as on the two ends of an inner leg.
+"""
+split(M::AbstractArray{T,3}, k) where {T} = last(split_and_keep(M, k))
+
+function split_and_keep(M::AbstractArray{T,3}, k) where {T}
+    m, n = size(M, 1), size(M, 3)
+    A, B = similar(M, m, k, n), similar(M, m, k, n)
+    factors = map(axes(M, 3)) do b
+        F = factorise(M[:, :, b])
+        root = sqrt.(F.S[1:k])'
+        @views A[:, :, b] .= F.U[:, 1:k] .* root
+        @views B[:, :, b] .= F.V[:, 1:k] .* root
+        F
+    end
+    return factors, (A, B)
+end
+
+"""
+The cotangent of one matrix M = USVᵀ (m × m) from those of A and B (m × k): Townsend's rule for the SVD, where it is used.
+
+Pairs of kept values have no pole: that part of dA, dB is a rotation, and the loss does not see it (see the README of the
+task). Pairs of one kept and one dropped value have F = 1/(s_j − s_i), broadened. Pairs of dropped ones do not count.
+"""
+function split_cotangent(F, Ā, B̄)
+    T, k = eltype(Ā), size(Ā, 2)
+    s, r = F.S[1:k], sqrt.(F.S[1:k])
+    X, Y = F.U' * Ā, F.Vt * B̄
+    kept, dropped = 1:k, (k + 1):length(F.S)
+    together = (X[kept, :] .+ Y[kept, :]) ./ (2 .* (r .+ r'))
+    apart = (X[kept, :] .- Y[kept, :]) .* r' ./ (2 .* (s .+ s'))
+    N = zeros(T, length(F.S), k)
+    N[kept, :] .= together .+ together' .+ apart .- apart'
+
+    d = s' .- F.S[dropped]
+    f, g = d ./ (d .^ 2 .+ T(BROADENING)), inv.(s' .+ F.S[dropped])
+    x, y = X[dropped, :] .* r', Y[dropped, :] .* r'
+    N[dropped, :] .= ((f .+ g) .* x .+ (f .- g) .* y) ./ 2
+    R = ((f .- g) .* x .+ (f .+ g) .* y) ./ 2
+    return (F.U * N) * view(F.Vt, kept, :) .+ view(F.U, :, kept) * (R' * view(F.Vt, dropped, :))
+end
+
+function ChainRulesCore.rrule(::typeof(split), M::AbstractArray{T,3}, k) where {T}
+    factors, AB = split_and_keep(M, k)
+    function split_pullback(Δ)
+        Ā, B̄ = unthunk(Δ[1]), unthunk(Δ[2])
+        M̄ = similar(M)
+        for b in axes(M, 3)
+            M̄[:, :, b] .= split_cotangent(factors[b], Ā[:, :, b], B̄[:, :, b])
+        end
+        return NoTangent(), M̄, NoTangent()
+    end
+    return AB, split_pullback
+end
+
+# Contracting
+
+"The matrix products of two batches, (p × q × n) and (q × r × n), into C."
+function multiply!(C, A, B)
+    @views for b in axes(C, 3)
+        mul!(C[:, :, b], A[:, :, b], B[:, :, b])
+    end
+    return C
+end
+
+multiply(A, B) = multiply!(similar(A, size(A, 1), size(B, 2), size(A, 3)), A, B)
+
+function ChainRulesCore.rrule(::typeof(multiply), A, B)
+    function multiply_pullback(Δ)
+        C̄ = unthunk(Δ)
+        Ā = @thunk multiply!(similar(A), C̄, PermutedDimsArray(B, (2, 1, 3)))
+        B̄ = @thunk multiply!(similar(B), PermutedDimsArray(A, (2, 1, 3)), C̄)
+        return NoTangent(), Ā, B̄
+    end
+    return multiply(A, B), multiply_pullback
+end
+
+# One coarse-graining
+
+"`sites` tensors of bond dimension D = `dim` become `half` tensors of dimension χ = `keep`."
+struct Coarsening
+    sites::Int
+    half::Int
+    dim::Int
+    keep::Int
+    "Which plaquettes: columns of the tables."
+    columns::UnitRange{Int}
+end
+
+"""
+The plan for a torus of `side`² sites, or for the lattice of equal tensors where `side` is 1: the one tensor is then that of
+both sublattices. A tensor made of four factors through legs of dimension D₋ has matrices of rank D₋² at most, and a spin's
+have rank 2: so χ = min(`chi`, D², D₋²) never keeps a value that is exactly zero.
+"""
+function coarsenings(side::Integer, chi::Integer, iterations::Integer)
+    sites, dim, rank, start = side^2, 2, 2, 0
+    return map(1:iterations) do _
+        half, keep = max(1, sites ÷ 2), min(chi, rank, dim^2)
+        step = Coarsening(sites, half, dim, keep, (start + 1):(start + half))
+        start += sites > 1 ? half : 0
+        sites, dim, rank = half, keep, dim^2
+        step
+    end
+end
+
+"The factors (D² × χ each) at one corner of all plaquettes, as D × D × χ × half."
+corner(factors, indices, (; dim, keep, half)::Coarsening) = reshape(factors[:, :, indices], dim, dim, keep, half)
+
+"""
+    coarsen(split, multiply, S, step, corners)
+
+The new tensors from `S`, those of sublattice A first. `corners` (half × 4) says which A or B, counted from one, is at the
+top left, top right, bottom left and bottom right of each plaquette.
+"""
+function coarsen(split, multiply, S, step, corners)
+    (; half, dim, keep) = step
+    a = S[:, :, :, :, 1:half]
+    b = permutedims(S[:, :, :, :, (end - half + 1):end], (2, 3, 1, 4, 5))
+    # (ul|dr) on A and (ld|ur) on B
+    left, right = split(reshape(cat(a, b; dims = 5), dim^2, dim^2, 2half), keep)
+    S₁, S₂ = corner(left, corners[:, 4], step), corner(left, corners[:, 2] .+ half, step)
+    S₃, S₄ = corner(right, corners[:, 1], step), corner(right, corners[:, 3] .+ half, step)
+    # T'_uldr = Σ S₂_xwu S₃_yxl S₄_yzd S₁_wzr: over x and over z, then over w and y together.
+    P = multiply(
+        reshape(permutedims(S₂, (2, 3, 1, 4)), dim * keep, dim, half),
+        reshape(permutedims(S₃, (2, 1, 3, 4)), dim, dim * keep, half),
+    )
+    Q = multiply(
+        reshape(permutedims(S₄, (1, 3, 2, 4)), dim * keep, dim, half),
+        reshape(permutedims(S₁, (2, 1, 3, 4)), dim, dim * keep, half),
+    )
+    P = permutedims(reshape(P, dim, keep, dim, keep, half), (2, 4, 1, 3, 5))
+    Q = permutedims(reshape(Q, dim, keep, dim, keep, half), (3, 1, 2, 4, 5))
+    C = multiply(reshape(P, keep^2, dim^2, half), reshape(Q, dim^2, keep^2, half))
+    return reshape(C, keep, keep, keep, keep, half)
+end
+
+# Free energy
+
+const EVEN = [iseven(i + j + k + l) for i in 0:1, j in 0:1, k in 0:1, l in 0:1]
+
+"The spins' tensors ½√(λ_i λ_j λ_k λ_l), i+j+k+l even, from the couplings (4 × n) of their bonds up, left, down, right."
+function spins(K)
+    n = size(K, 2)
+    q = sqrt.(2 .* vcat(reshape(cosh.(K), 1, 4, n), reshape(sinh.(K), 1, 4, n)))
+    up, left = reshape(q[:, 1, :], 2, 1, 1, 1, n), reshape(q[:, 2, :], 1, 2, 1, 1, n)
+    down, right = reshape(q[:, 3, :], 1, 1, 2, 1, n), reshape(q[:, 4, :], 1, 1, 1, 2, n)
+    return EVEN .* up .* left .* down .* right ./ 2
+end
+
+"The tables of a lattice, counted from one, and the plan for it."
+struct TrgCase{T}
+    "Which parameter is a site's coupling up, left, down, right: 4 × n."
+    bonds::Matrix{Int}
+    "Corners of the plaquettes of all steps: N × 4."
+    corners::Matrix{Int}
+    "2⁻ⁿ: of the logarithm of the n-th scale in ln Z per site, and at last of the trace's."
+    weights::Vector{T}
+    plan::Vector{Coarsening}
+end
+
+"The largest entry of each tensor. ln Z does not depend on it, so that it is not differentiated."
+scales(S) = maximum(abs, S; dims = (1, 2, 3, 4))
+@non_differentiable scales(::Any)
+
+"ln Z per site."
+function log_partition(θ, case::TrgCase{T}, split = split, multiply = multiply) where {T}
+    S, value = spins(θ[case.bonds]), zero(T)
+    for (step, weight) in zip(case.plan, case.weights)
+        scale = scales(S)
+        value += weight * sum(log, scale) / length(scale)
+        S = coarsen(split, multiply, S ./ scale, step, case.corners[step.columns, :])
+    end
+    return value + last(case.weights) * log(tr(reshape(S, size(S, 1)^2, :)))
+end
+
+# The problem
+
+struct TrgProblem{T,P} <: Problem{T}
+    case::TrgCase{T}
+    parameters::Int
+    "Sites over bonds that share a parameter."
+    sites_per_bond::T
+    preparation::P
+end
+
+const TRG_VARIANTS = (
+    classic = side -> (parameters = 1, sites_per_bond = 1 // 2),
+    disordered = side -> (parameters = 2side^2, sites_per_bond = side^2),
+)
+const TRG_METHODS = (reverse = :reverse,)
+
+"""
+    trg_problem(method, config, data)
+
+`config`: `variant` ("classic" or "disordered"), `chi` χ, `iterations`, and the `side` of the torus (1 for "classic").
+`data`: `weights` (iterations + 1), and the tables `bonds` (4 × n) and `plaquettes` (N × 4), which count from zero.
+"""
+function trg_problem(method::AbstractString, @nospecialize(config::NamedTuple), @nospecialize(data::NamedTuple))
+    choose("method of trg", method, TRG_METHODS)
+    shared = choose("variant of trg", config.variant, TRG_VARIANTS)(Int(config.side))
+    plan = coarsenings(Int(config.side), Int(config.chi), Int(config.iterations))
+    return trg_problem(TrgCase(data.bonds .+ 1, data.plaquettes .+ 1, data.weights, plan), shared...)
+end
+
+function trg_problem(case::TrgCase{T}, parameters, sites_per_bond) where {T}
+    preparation = prepare_gradient(log_partition, AutoZygote(), ones(T, parameters), Constant(case))
+    return TrgProblem(case, parameters, T(sites_per_bond), preparation)
+end
+
+nparameters(problem::TrgProblem) = problem.parameters
+
+value(problem::TrgProblem, θ) = log_partition(parameters(problem, θ), problem.case)
+
+gradient(problem::TrgProblem, θ) =
+    value_and_gradient(log_partition, problem.preparation, AutoZygote(), parameters(problem, θ), Constant(problem.case))
+
+"""
+`free_energy` −ln Z per site and its derivative `energy` when all couplings change, both without dimensions; `correlations`
+<ss′> of each parameter's bonds (P,); `spectrum`, the singular values of the last step over the largest (χ,).
+"""
+function outputs(problem::TrgProblem{T}, θ) where {T}
+    loss, θ̄ = gradient(problem, θ)
+    spectrum = T[]
+    function inspected(M, k)
+        factors, AB = split_and_keep(M, k)
+        spectrum = first(factors).S[1:k]
+        return AB
+    end
+    log_partition(parameters(problem, θ), problem.case, inspected)
+    return (
+        free_energy = fill(-loss),
+        energy = fill(-sum(θ̄)),
+        correlations = θ̄ .* problem.sites_per_bond,
+        spectrum = spectrum ./ first(spectrum),
+    )
+end
+
+"Counts the matrices that are split and the multiply-adds of the products that are really made."
+function work(problem::TrgProblem, θ)
+    iterations, svds, bond_dimension, multiply_adds = 0, 0, 0, 0
+    function counted_split(M, k)
+        A, B = split(M, k)
+        iterations += 1
+        svds += size(M, 3)
+        bond_dimension = size(A, 2)
+        return A, B
+    end
+    function counted_multiply(A, B)
+        multiply_adds += length(A) * size(B, 2)
+        return multiply(A, B)
+    end
+    log_partition(parameters(problem, θ), problem.case, counted_split, counted_multiply)
+    return (; parameters = length(θ), iterations, svds, bond_dimension, multiply_adds)
+end
+
+engine(::TrgProblem) = "Zygote"

@@ -1,0 +1,1 @@
+"""The tensor renormalisation group (task 4)."""

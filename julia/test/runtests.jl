@@ -26,4 +26,5 @@ end
     @testset "mmd" include("mmd.jl")
     @testset "qcbm" include("qcbm.jl")
     @testset "trg" include("trg.jl")
+    @testset "fit" include("fit.jl")
 end

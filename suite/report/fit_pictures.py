@@ -42,9 +42,14 @@ def best(folder: Path, fits: Sequence[FitRecord]) -> list[Learned]:
 
 def draw(folder: Path, case: Case, fits: Sequence[FitRecord]) -> tuple[Figure | None, str]:
     """The picture of a fitted case and its caption; None where there is nothing to show."""
-    from suite.report import learned_flow, learned_qcbm
+    from suite.report import learned_eigensolver, learned_flow, learned_qcbm, learned_trg
 
-    pictures: dict[str, Picture] = {"qcbm": learned_qcbm.picture, "flow": learned_flow.picture}
+    pictures: dict[str, Picture] = {
+        "flow": learned_flow.picture,
+        "eigensolver": learned_eigensolver.picture,
+        "qcbm": learned_qcbm.picture,
+        "trg": learned_trg.picture,
+    }
     inputs, learned = arrays.read(folder / inputs_file(case)), best(folder, fits)
     if inputs is None or not learned or case.task not in pictures:
         return None, ""

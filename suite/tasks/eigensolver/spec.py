@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from suite.errors import UsageError
-from suite.spec import Array, Arrays, Block, Layout, Task
+from suite.spec import Array, Arrays, Block, Fit, Layout, Task
 from suite.tasks.eigensolver import fermions, hamiltonian, krylov
 
 
@@ -150,4 +150,12 @@ TASK = Task(
     float32_floor=3e-4,
     references={"long_chain": "dominant"},
     undefined=undefined,
+    fit=Fit(
+        variants=("spectrum", "ground_state", "long_chain"),
+        size="small",
+        steps=500,
+        rate=0.01,
+        draw=draw,
+        floor=lambda config: (0.0, "zero, where the planted levels or state are met"),
+    ),
 )

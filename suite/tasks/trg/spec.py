@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from suite.errors import UsageError
-from suite.spec import Array, Arrays, Block, Layout, Task
-from suite.tasks.trg import lattice
+from suite.spec import Array, Arrays, Block, Fit, Layout, Task
+from suite.tasks.trg import fit, lattice
 
 ETA = 1e-12
 """Broadening η of F = 1/d to d/(d² + η) in the reverse rule of the SVD, d = s_j − s_i with max|T| = 1."""
@@ -121,4 +121,5 @@ TASK = Task(
     memory=memory,
     tolerance=1e-9,
     closed_form=closed_form,
+    fit=Fit(variants=("classic", "disordered"), size="small", steps=100, rate=0.01, draw=fit.draw),
 )

@@ -156,7 +156,8 @@ class Fit:
         rate: Adam's step size.
         draw: ``(config, seed)`` to float64 arrays: what `Task.draw` gives, the start in ``params``; and, where there
             are such, ``fit_source`` s (P,), which makes the objective L(θ) − s·θ; ``fit_scan`` (M, P), points at which
-            value and gradient are evaluated at the end; ``fit_planted`` (P,); ``batches_<name>`` (M, …), minibatches
+            value and gradient are evaluated at the end; ``fit_planted`` (P,); ``fit_bounds`` (2,), between which L-BFGS
+            keeps every parameter; ``batches_<name>`` (M, …), minibatches
             that take the place of the array <name> in turn while Adam runs.
         floor: ``config`` to the least value that the loss can have and what it is called, or None.
     """

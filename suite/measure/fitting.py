@@ -89,8 +89,9 @@ class Fitting:
         def note(intermediate_result: OptimizeResult) -> None:  # SciPy goes by the argument's name
             self._note(len(self.losses), float(intermediate_result.fun), intermediate_result.x)
 
+        bounds = [tuple(self.inputs["fit_bounds"])] * theta.size if "fit_bounds" in self.inputs else None
         found = minimize(
-            self._evaluate, theta, jac=True, method="L-BFGS-B", callback=note,
+            self._evaluate, theta, jac=True, method="L-BFGS-B", callback=note, bounds=bounds,
             options={"maxiter": steps, "maxfun": 10 * steps, "maxcor": 20, "ftol": 0.0, "gtol": 1e-10},
         )  # fmt: skip
         return found.x, str(found.message)

@@ -1,9 +1,9 @@
 """Fitting couplings: maximum likelihood for the Ising model.
 
-The log-likelihood per site of couplings K, given the bond correlations c of a planted lattice, is Σ_b K_b c_b − ln Z(K)/N
-with c in the normalisation of ∂(ln Z/N)/∂K. Its negative is convex, and least where the correlations are those of the
-planted couplings (Ackley, Hinton, Sejnowski, "A learning algorithm for Boltzmann machines", Cognitive Science 9 (1985)
-147): the task's value, tilted by a source.
+The log-likelihood per site of couplings K, given the bond correlations c of a planted lattice, is
+Σ_b K_b c_b − ln Z(K)/N, with c in the normalisation of ∂(ln Z/N)/∂K. Its negative is convex, and least where the
+correlations are those of the planted couplings (Ackley, Hinton, Sejnowski, "A learning algorithm for Boltzmann
+machines", Cognitive Science 9 (1985) 147): the task's value, tilted by a source.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from suite.tasks.trg import exact
 
 STEP = 1e-3
 """Of the differences of ∂(ln Z/N)/∂K that give the specific heat."""
+BOUNDS = (0.05, 1.0)
+"""For L-BFGS, whose first trial step would leave the ferromagnetic K > 0, where √(sinh K) is real."""
 COUPLINGS = np.round(np.linspace(0.36, 0.52, 17), 12)
 """K of the scan, across the transition at 0.4407."""
 
@@ -28,7 +30,7 @@ def draw(config: object, seed: int) -> Arrays:
     data = {name: array for name, array in inputs.items() if name != "params"}
     planted = np.random.default_rng([seed, 2]).uniform(*spec.COUPLINGS, inputs["params"].size)
     _, source = reference.build(config, spec.TASK.methods[0]).gradient(planted, data)
-    more = {"fit_planted": planted, "fit_source": source}
+    more = {"fit_planted": planted, "fit_source": source, "fit_bounds": np.array(BOUNDS)}
     return inputs | more | ({"fit_scan": scan()} if config.variant == "classic" else {})
 
 

@@ -17,7 +17,7 @@ STEP = 1e-3
 """Of the differences of ∂(ln Z/N)/∂K that give the specific heat."""
 BOUNDS = (0.05, 1.0)
 """For L-BFGS, whose first trial step would leave the ferromagnetic K > 0, where √(sinh K) is real."""
-COUPLINGS = np.round(np.linspace(0.36, 0.52, 17), 12)
+COUPLINGS = np.round(np.linspace(0.38, 0.5, 13), 12)
 """K of the scan, across the transition at 0.4407."""
 
 

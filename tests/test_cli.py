@@ -45,7 +45,7 @@ def test_every_command_has_help(command: list[str]) -> None:
 def test_list_names_all_there_is() -> None:
     done = diffprog("list")
     assert done.returncode == 0
-    for word in (*tasks.NAMES, "dominant", "parameter_shift", "bars_and_stripes", "checkpointed", "804,864"):
+    for word in (*tasks.NAMES, "density", "dominant", "parameter_shift", "bars_and_stripes", "checkpointed", "804,864"):
         assert word in done.stdout
 
 

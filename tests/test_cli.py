@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from suite import tasks
 from suite.records import Journal
 
 QUICK = ["run", "--task", "flow", "--variant", "quadratic", "--backend", "numpy", "--seconds", "0", "--no-report"]
@@ -44,20 +45,8 @@ def test_every_command_has_help(command: list[str]) -> None:
 def test_list_names_all_there_is() -> None:
     done = diffprog("list")
     assert done.returncode == 0
-    for word in (
-        "flow",
-        "eigensolver",
-        "qcbm",
-        "density",
-        "long_chain",
-        "dominant",
-        "bars_and_stripes",
-        "checkpointed",
-        "parameter_shift",
-        "804,864",
-        "trg",
-        "disordered",
-    ):
+    words = ("density", "dominant", "parameter_shift", "bars_and_stripes", "checkpointed", "804,864", "disordered")
+    for word in (*tasks.NAMES, *words):
         assert word in done.stdout
 
 

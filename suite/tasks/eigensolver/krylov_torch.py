@@ -18,20 +18,24 @@ def lowest(apply: Apply, start: Tensor, scale: Tensor) -> krylov.Lowest:
     size, kept = krylov.basis_size(len(start))
     basis = start.new_zeros(size + 1, len(start))
     basis[0] = start / torch.linalg.vector_norm(start)
+    rows, floor = basis.unbind(), eps * scale
     projected, known, applications = start.new_zeros(size, size), 0, 0
     for _ in range(krylov.RESTARTS):
+        betas = []
         for j in range(known, size):
-            w, seen = apply(basis[j]), basis[: j + 1]
-            for _ in range(2):
-                coefficients = seen @ w
-                w = torch.addmv(w, seen.T, coefficients, alpha=-1)
-                projected[: j + 1, j] += coefficients
+            w, seen = apply(rows[j]), basis[: j + 1]
+            first = seen @ w
+            w = torch.addmv(w, seen.T, first, alpha=-1)
+            second = seen @ w
+            w = torch.addmv(w, seen.T, second, alpha=-1)
+            torch.add(first, second, out=projected[: j + 1, j])
             beta = torch.linalg.vector_norm(w)
-            exhausted = beta <= eps * scale
-            basis[j + 1] = torch.where(exhausted, 0, w / beta)
-            beta = torch.where(exhausted, 0, beta)
-            if j + 1 < size:
-                projected[j + 1, j + 1] = torch.where(exhausted, 2 * scale, 0)
+            beta = torch.where(beta <= floor, torch.inf, beta)  # an exhausted space goes on with zeros
+            torch.div(w, beta, out=rows[j + 1])
+            betas.append(beta)
+        exhausted = torch.stack(betas).isinf()
+        beta = torch.where(exhausted[-1], 0, beta)
+        projected.diagonal()[known + 1 :] += torch.where(exhausted[:-1], 2 * scale, 0)
         applications += size - known
         values, vectors = torch.linalg.eigh(projected, UPLO="U")
         basis[:kept], basis[kept] = vectors[:, :kept].T @ basis[:size], basis[size].clone()

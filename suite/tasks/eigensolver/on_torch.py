@@ -47,8 +47,8 @@ def operator(theta: Tensor) -> Any:
     edge = -(J[cut - 1] * first + J[-1] * last)
 
     def apply(v: Tensor) -> Tensor:
-        V = v.unflatten(-1, edge.shape)
-        return (high @ V + V @ low + edge * V).flatten(-2)
+        V = v.view(*v.shape[:-1], *edge.shape)
+        return torch.addcmul(high @ V + V @ low, edge, V).flatten(-2)
 
     return apply
 
@@ -90,14 +90,11 @@ class DominantGroundState(torch.autograd.Function):  # type: ignore[misc]
             apply = operator(theta)
             applied = apply(v0)
 
-        def project(x: Tensor) -> Tensor:
-            return x - (v0 @ x) * v0
-
         def shifted(x: Tensor) -> Tensor:  # −E₀ v₀v₀ᵀ, positive, makes the system definite
-            return project(apply(project(x))) - energy * x
+            return torch.addcmul(apply(x), energy, torch.addcmul(x, v0 @ x, v0), value=-1)
 
         with torch.no_grad():
-            solution = krylov_torch.solve(shifted, project(v0_bar), theta.abs().sum())
+            solution = krylov_torch.solve(shifted, v0_bar - (v0 @ v0_bar) * v0, theta.abs().sum())
         (theta_bar,) = torch.autograd.grad(applied, theta, -solution)
         return theta_bar, None
 

@@ -161,6 +161,10 @@ class Task:
         memory: ``(config, method, itemsize)`` to an estimate of the peak host memory of a gradient, in bytes.
         tolerance: the largest relative L2 error of a float64 gradient against the reference.
         closed_form: ``(config, inputs)`` to ``(value, gradient)`` where the exact answer is known, else None.
+        approximation: ``(config, method, precision)`` to the error that the method itself makes, relative, for methods
+            that approximate what the reference computes: a cell is then judged by the larger of this and ``tolerance``.
+        adaptive: methods that choose their own steps, so that of the work invariants they report ``parameters`` alone.
+        bound: the exact lower bound of the loss, in its own unit, where one is known, else None: a fit is shown with it.
         describe: what the data of a configuration is, in a few words.
     """
 
@@ -175,6 +179,9 @@ class Task:
     memory: Callable[[Any, str, int], int]
     tolerance: float
     closed_form: Callable[[Any, Mapping[str, Array]], tuple[float, Array] | None] = lambda config, inputs: None
+    approximation: Callable[[Any, str, str], float] = lambda config, method, precision: 0.0
+    adaptive: tuple[str, ...] = ()
+    bound: Callable[[Any], float | None] = lambda config: None
     describe: Callable[[Any], str] = lambda config: ""
 
     def check(self, *, variant: str | None = None, method: str | None = None) -> None:

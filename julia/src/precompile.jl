@@ -12,8 +12,8 @@ end
     qcbm = (qubits = 2, depth = 1)
     @compile_workload begin
         for T in (Float64, Float32)
-            batch = (data = T[0.1 0.2 0.3; 0.4 0.5 0.6], log_jacobian = zeros(T, 3))
-            for variant in ("density", "quadratic"), method in ("discrete", "checkpointed")
+            batch = (data = T[0.1 0.2 0.3; 0.4 0.5 0.6], log_jacobian = zeros(T, 3), inverse_coupling = T[1 0; 0 1])
+            for variant in string.(keys(FLOW_VARIANTS)), method in ("discrete", "checkpointed", "backsolve")
                 exercise(build("flow", method, (; flow..., variant), batch))
             end
             machine = (target = T[0.1, 0.2, 0.3, 0.4], cnots = [0; 1;;], sigmas = T[0.25, 4])

@@ -95,8 +95,8 @@ def test_float32_is_judged_by_the_references_own_error() -> None:
     g = np.ones(4)
     loose = verdict.Yardstick("k", 1.0, g, float32_error=1e-3)
     tight = verdict.Yardstick("k", 1.0, g, float32_error=1e-9)
-    assert verdict.tolerance(task, cell, loose) == pytest.approx(1e-2)
-    assert verdict.tolerance(task, cell, tight) == verdict.FLOAT32_FLOOR
+    assert verdict.tolerance(task, cell, None, loose) == pytest.approx(1e-2)
+    assert verdict.tolerance(task, cell, None, tight) == verdict.FLOAT32_FLOOR
 
 
 def test_finite_differences_that_contradict_the_reference_are_told() -> None:

@@ -154,7 +154,7 @@ def test_the_memory_of_backsolve_does_not_grow_with_the_steps_jax() -> None:
 
 
 @pytest.mark.parametrize("backend", PYTHON_BACKENDS)
-@pytest.mark.parametrize("variant", ["density", "ising", "ring"])
+@pytest.mark.parametrize("variant", ["density", "ising"])
 def test_the_library_solvers_find_what_rk4_converges_to(backend: str, variant: str) -> None:
     config = TASK.configure(variant, "tiny")
     value, exact = gradient("numpy", replace(config, steps=320), "discrete")

@@ -142,9 +142,13 @@ end
     rng = Xoshiro(2)
     parts, x = (randn(rng, 4, 3), randn(rng, 3, 4), randn(rng, 4), randn(rng, 4)), randn(rng, 3, 2)
     v̄, ḡ = randn(rng, 3, 2), randn(rng, 2)
-    call(parts..., x) = DiffProgTasks.HiddenField(act, parts..., Matrix{Float64}[])(x)
-    twice(args...) = call(args...) .+ 2 .* call(args...) # terms are added up
-    _, back = DiffProgTasks.Zygote.pullback(twice, parts..., x)
+    call(W, V, b, c, x) = DiffProgTasks.HiddenField(act, W, V, b, c, Matrix{Float64}[])(x)
+    function thrice(W, V, b, c, x) # terms are added up
+        field = DiffProgTasks.HiddenField(act, W, V, b, c, Matrix{Float64}[])
+        (v₁, g₁), (v₂, g₂) = field(x), field(x)
+        return v₁ .+ 2 .* v₂, g₁ .+ 2 .* g₂
+    end
+    _, back = DiffProgTasks.Zygote.pullback(thrice, parts..., x)
     arguments = (parts..., x)
     for (k, x̄) in enumerate(back((v̄, ḡ)))
         u = randn(rng, size(x̄))

@@ -59,7 +59,9 @@ def _variational(case: Case, inputs: Arrays, shown: Sequence[Shown]) -> Figure |
     dimension = samples.shape[1]
     side = square(dimension)
     figure = style.figure(6.6)
-    figure.suptitle(f"{case.key}: {len(samples)} samples in {dimension} dimensions, at the drawn parameters", fontsize=11)
+    figure.suptitle(
+        f"{case.key}: {len(samples)} samples in {dimension} dimensions, at the drawn parameters", fontsize=11
+    )
     parts: Any = figure.subfigures(2, 1, height_ratios=[1.35, 1])
     if side:
         _fields(parts[0], side, noise, samples)

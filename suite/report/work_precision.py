@@ -45,12 +45,16 @@ def draw(table: pd.DataFrame) -> Figure | None:
             axes.grid(visible=True)
         row[0].set_ylabel(f"relative error of the {quantity}")
     backends = [
-        Line2D([], [], color=style.colour(name), marker=style.MARKERS.get(name, "o"), markerfacecolor="none", label=name)
+        Line2D(
+            [], [], color=style.colour(name), marker=style.MARKERS.get(name, "o"), markerfacecolor="none", label=name
+        )
         for name in dict.fromkeys(shown["backend"])
     ]
     methods = [
         Line2D([], [], color=style.OTHER, linestyle=_LINES.get(name, "-."), label=name)
         for name in dict.fromkeys(shown["method"])
     ]
-    figure.legend(handles=backends + methods, loc="outside lower center", ncols=len(backends) + len(methods), fontsize=9)
+    figure.legend(
+        handles=backends + methods, loc="outside lower center", ncols=len(backends) + len(methods), fontsize=9
+    )
     return figure

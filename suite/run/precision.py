@@ -117,9 +117,7 @@ def measure(
     return points
 
 
-def _points(
-    case: Case, backend: str, ladder: Sequence[Rung], inputs: Path, folder: Path, settings: Settings
-) -> Any:
+def _points(case: Case, backend: str, ladder: Sequence[Rung], inputs: Path, folder: Path, settings: Settings) -> Any:
     """Yields each rung's point, without errors, and its arrays, None where it failed."""
     search = settings.julia
     if backend == "julia" and search.julia is None:

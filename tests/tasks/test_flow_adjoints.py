@@ -55,9 +55,7 @@ def test_backsolve_is_off_by_the_fourth_power_of_the_step(backend: str, variant:
     assert 12 < errors[0] / errors[1] < 24
 
 
-@pytest.mark.parametrize(
-    ("rate", "gradient_error", "state_error"), [(-1.0, 2.85e-6, 6.95e-7), (-8.0, 0.133, 0.217)]
-)
+@pytest.mark.parametrize(("rate", "gradient_error", "state_error"), [(-1.0, 2.85e-6, 6.95e-7), (-8.0, 0.133, 0.217)])
 def test_backsolve_on_the_linear_problem(rate: float, gradient_error: float, state_error: float) -> None:
     """dx/dt = λx in 50 steps of 0.1, loss x(T): the error of dL/dλ, and of x(0) found again.
 

@@ -37,7 +37,9 @@ def test_kaufman_tends_to_onsager() -> None:
     assert abs(errors[2]) < 1e-4
 
 
-@pytest.mark.parametrize(("size", "bound"), [("tiny", -2.3360457306), ("small", -2.3227346294), ("medium", -2.3159208588)])
+@pytest.mark.parametrize(
+    ("size", "bound"), [("tiny", -2.3360457306), ("small", -2.3227346294), ("medium", -2.3159208588)]
+)
 def test_the_bounds_at_the_critical_temperature(size: str, bound: float) -> None:
     config = TASK.configure("ising", size)
     found = TASK.bound(config)

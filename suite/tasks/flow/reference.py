@@ -147,9 +147,7 @@ def step_vjp(potential: Potential, tapes: list[Tape], x_bar: Array, integral_bar
     return x_bar
 
 
-def step_back(
-    potential: Potential, x: Array, x_bar: Array, integral_bar: Array, h: float
-) -> tuple[Array, Array]:
+def step_back(potential: Potential, x: Array, x_bar: Array, integral_bar: Array, h: float) -> tuple[Array, Array]:
     """One RK4 step of −h on the state and its continuous adjoint: x and its cotangent before the step of h.
 
     With time counted in the direction of the flow, s = ±1 the sign of h, and q̄ the constant cotangent of the integral,

@@ -226,9 +226,7 @@ def precision_(
     variant: Annotated[str | None, typer.Option(help="The variant [default: the task's first].")] = None,
     size: Annotated[str, typer.Option(help="The size.")] = "tiny",
     backend: Names = None,
-    folder: Annotated[
-        Path | None, typer.Option("--out", help="The folder [default: reports/precision-<time>].")
-    ] = None,
+    folder: Annotated[Path | None, typer.Option("--out", help="The folder [default: reports/<time>].")] = None,
     threads: Threads = 1,
     seconds: Annotated[float, typer.Option(min=0, help="About how long to sample a point, s.")] = 0.2,
     time_limit: Annotated[float, typer.Option(min=0.1, help="Longest that one point may take, s.")] = 900.0,
@@ -258,7 +256,7 @@ def precision_(
     cells = [Cell(case, name, chosen.methods[0], "gradient", "float64", "cpu") for name in backends]
     search = _find_julia(cells, julia_exe, julia_project, config_file)
     settings = driver.Settings(threads=threads, seconds=seconds, time_limit=time_limit, julia=search)
-    folder = folder or Path("reports") / f"precision-{datetime.now():%Y-%m-%d-%H%M%S}"
+    folder = folder or Path("reports") / f"{datetime.now():%Y-%m-%d-%H%M%S}"
     progress = _progress()
     bar = progress.add_task(f"{case.key}: starting", total=total)
 

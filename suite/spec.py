@@ -164,7 +164,7 @@ class Task:
         approximation: ``(config, method, precision)`` to the error that the method itself makes, relative, for methods
             that approximate what the reference computes: a cell is then judged by the larger of this and ``tolerance``.
         adaptive: methods that choose their own steps, so that of the work invariants they report ``parameters`` alone.
-        bound: the exact lower bound of the loss, in its own unit, where one is known, else None: a fit is shown with it.
+        bound: the exact lower bound of the loss, in its own unit, where it is known, else None: a fit is shown with it.
         describe: what the data of a configuration is, in a few words.
     """
 

@@ -197,7 +197,7 @@ end
     out = outputs(problem, θ)
     @test size(out.latent) == (3, 7)
     @test value(problem, θ) ≈ -sum(out.log_density) / 7
-    @test only(out.bits_per_dim) ≈ -sum(out.log_density + problem.log_jacobian) / 7 / (3 * log(2))
+    @test only(out.bits_per_dim) ≈ -sum(out.log_density + problem.case.goal.log_jacobian) / 7 / (3 * log(2))
     @test work(problem, θ) === (parameters = 25, rhs_evaluations = 24, steps = 6)
     @test engine(problem) == "Zygote"
     @test nparameters(problem) == 25

@@ -1,5 +1,6 @@
 """The flow: data and the same samples in latent space, or noise and what it became, with the density that each
-backend gives."""
+backend gives.
+"""
 
 from __future__ import annotations
 
@@ -103,10 +104,10 @@ def _targets(figure: SubFigure, case: Case, noise: Array, shown: Sequence[Shown]
         axes.set_aspect("equal")
         axes.set_title(f"{name}; grey: the target density", fontweight="normal", fontsize=9)
     for index, one in enumerate(shown[1:]):
-        points = one.arrays.get("samples")
-        if points is not None and points.shape == noise.shape and len(points) <= _RINGS:
+        theirs = one.arrays.get("samples")
+        if theirs is not None and theirs.shape == noise.shape and len(theirs) <= _RINGS:
             size, edges = 70 + 70 * index, style.colour(one.backend)
-            right.scatter(*points.T, s=size, facecolors="none", edgecolors=edges, linewidths=1.1)
+            right.scatter(*theirs.T, s=size, facecolors="none", edgecolors=edges, linewidths=1.1)
     assert dots is not None
     figure.colorbar(dots, ax=[left, right], label="ln p(x) − ln π̃(x) (nats)", pad=0.01)
 

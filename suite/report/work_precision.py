@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -10,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from suite.report import style
 
-_LINES = {"discrete": "-", "backsolve": "--", "library": ":"}
+_LINES: Any = {"discrete": "-", "backsolve": "--", "library": ":"}
 _FLOOR = 1e-17
 """An error of zero is drawn here."""
 

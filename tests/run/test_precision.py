@@ -21,7 +21,7 @@ CASE = Case("flow", "ring", "tiny", 0)
 @pytest.fixture(scope="module")
 def points(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[precision.Point]]:
     folder = tmp_path_factory.mktemp("precision")
-    return folder, precision.measure(CASE, ["numpy", "julia"], folder, Settings(seconds=0))
+    return folder, precision.measure(CASE, ["numpy", "julia"], folder, Settings(samples=1, seconds=0))
 
 
 def test_rk4_converges_with_its_order(points: tuple[Path, list[precision.Point]]) -> None:

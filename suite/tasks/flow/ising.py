@@ -54,7 +54,8 @@ def log_partition(side: int, temperature: float) -> float:
     signs = [1.0, 1.0, 1.0, float(np.sign(gamma[0]))]
     top = max(terms)
     total = sum(sign * math.exp(term - top) for sign, term in zip(signs, terms, strict=True))
-    return side * side / 2 * math.log(2 * math.sinh(2 * k)) - math.log(2) + top + math.log(total)
+    logarithm: float = side * side / 2 * math.log(2 * math.sinh(2 * k)) - math.log(2) + top + math.log(total)
+    return logarithm
 
 
 def free_energy(side: int, temperature: float) -> float:

@@ -29,7 +29,7 @@ def softplus_parts(config: FlowConfig, theta: Any) -> Parts:
 
 @products_only
 def softplus(parts: Parts, x: Any) -> tuple[Any, Any]:
-    """X (B, d) to v = ∇u (B, d) and ∇²u (B,) for u(x) = Σ_j a_j softplus(w_j·x + b_j)."""
+    """The velocity ∇u (B, d) and ∇²u (B,) at x (B, d) for u(x) = Σ_j a_j softplus(w_j·x + b_j)."""
     w, b, a, curvature = parts
     s = jax.nn.sigmoid(x @ w.T + b)
     return (s * a) @ w, (s * (1 - s)) @ curvature

@@ -1,4 +1,4 @@
-"""The flow in PyTorch, eager: autograd through all stages, ``torch.utils.checkpoint`` around each step, or backsolve."""
+"""The flow in PyTorch, eager: autograd through all stages, a checkpoint around each step, or backsolve."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def softplus_parts(config: FlowConfig, theta: Any) -> Parts:
 
 
 def softplus(parts: Parts, x: Any) -> tuple[Any, Any]:
-    """X (B, d) to v = ∇u (B, d) and ∇²u (B,) for u(x) = Σ_j a_j softplus(w_j·x + b_j)."""
+    """The velocity ∇u (B, d) and ∇²u (B,) at x (B, d) for u(x) = Σ_j a_j softplus(w_j·x + b_j)."""
     w, b, a, curvature = parts
     s = torch.sigmoid(torch.nn.functional.linear(x, w, b))
     return (s * a) @ w, (s - s * s) @ curvature

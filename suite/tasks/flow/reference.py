@@ -1,6 +1,6 @@
 """The reference: NumPy, with every derivative written by hand.
 
-The state of a batch is ``x`` of shape (B, d) and the integral of the divergence, shape (B,). RK4 steps of size h carry it:
+The state of a batch is ``x`` of shape (B, d) and the integral of the divergence, shape (B,). RK4 steps of h carry it:
 h = −ε takes data backwards in time, h = ε noise forwards. The reverse pass walks the stages in the opposite order.
 """
 
@@ -152,7 +152,7 @@ def step_back(potential: Potential, x: Array, x_bar: Array, integral_bar: Array,
 
     With time counted in the direction of the flow, s = ±1 the sign of h, and q̄ the constant cotangent of the integral,
     dx/dt = s v, dx̄/dt = −(s ∂v/∂x)ᵀx̄ − (∂g/∂x)ᵀq̄ and θ̄ = ∫ (s ∂v/∂θ)ᵀx̄ + (∂g/∂θ)ᵀq̄ dt: Chen et al.,
-    arXiv:1806.07366, appendix B. A stage's product is taken with its weight in the step, so that θ̄ is added up in place.
+    arXiv:1806.07366, appendix B. A stage's product is taken with its weight in the step, so that θ̄ is summed in place.
     """
     eps, sign = abs(h), math.copysign(1, h)
 
@@ -239,7 +239,7 @@ def outputs(config: FlowConfig, x: Array, integral: Array, data: dict[str, Array
 
     Returns:
         ``log_density`` (B,) in nats of the batch, and for density estimation ``latent`` (B, d) and ``bits_per_dim`` ();
-        for the variational variants ``samples`` (B, d), ``free_energy`` (B,), the loss of each in nats, and with `ising`
+        for the variational variants ``samples`` (B, d), ``free_energy`` (B,), each one's loss in nats, and with `ising`
         ``free_energy_per_site`` (), their mean over the number of sites.
     """
     losses, _, _ = terminal(config, x, integral, data)

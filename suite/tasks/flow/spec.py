@@ -155,7 +155,7 @@ def memory(config: FlowConfig, method: str, itemsize: int) -> int:
 def approximation(config: FlowConfig, method: str, precision: str) -> float:
     """How far a method's gradient may be from the discrete one because it is another approximation of the same ODE.
 
-    ``backsolve`` is off by O(ε⁴), ``library`` by the discretisation error of RK4 itself, which is O(ε⁴) too: the solver's
+    ``backsolve`` is off by O(ε⁴), ``library`` by the discretisation error of RK4 itself, O(ε⁴) too: the solver's
     own error is far below it. See this folder's README for what was measured.
     """
     if method == "backsolve":

@@ -226,7 +226,7 @@ def precision_(
     variant: Annotated[str | None, typer.Option(help="The variant [default: the task's first].")] = None,
     size: Annotated[str, typer.Option(help="The size.")] = "tiny",
     backend: Names = None,
-    folder: Annotated[Path | None, typer.Option("--out", help="The folder [default: reports/<time>].")] = None,
+    folder: Annotated[Path | None, typer.Option("--out", help="Where to [default: reports/<time>].")] = None,
     threads: Threads = 1,
     seconds: Annotated[float, typer.Option(min=0, help="About how long to sample a point, s.")] = 0.2,
     time_limit: Annotated[float, typer.Option(min=0.1, help="Longest that one point may take, s.")] = 900.0,

@@ -29,7 +29,7 @@ def softplus_parts(config: FlowConfig, theta: Any) -> Parts:
 
 @products_only
 def softplus(parts: Parts, x: Any) -> tuple[Any, Any]:
-    """The velocity ∇u (B, d) and ∇²u (B,) at x (B, d) for u(x) = Σ_j a_j softplus(w_j·x + b_j)."""
+    """At x (B, d), ∇u (B, d) and ∇²u (B,) of Σ_j a_j softplus(w_j·x + b_j)."""
     w, b, a, curvature = parts
     s = jax.nn.sigmoid(x @ w.T + b)
     return (s * a) @ w, (s * (1 - s)) @ curvature
@@ -43,7 +43,7 @@ def log_cosh_parts(config: FlowConfig, theta: Any) -> Parts:
 
 @products_only
 def log_cosh(parts: Parts, x: Any) -> tuple[Any, Any]:
-    """The same for u(x) = Σ_j a_j ln cosh(w_j·x)."""
+    """The same of Σ_j a_j ln cosh(w_j·x)."""
     w, a, curvature = parts
     t = jnp.tanh(x @ w.T)
     return (t * a) @ w, (1 - t * t) @ curvature
@@ -55,7 +55,7 @@ def quadratic_parts(config: FlowConfig, theta: Any) -> Parts:
 
 
 def quadratic(parts: Parts, x: Any) -> tuple[Any, Any]:
-    """The same for u(x) = ½ xᵀSx, S = (A + Aᵀ)/2."""
+    """The same of ½ xᵀSx, S = (A + Aᵀ)/2."""
     (s,) = parts
     return x @ s, jnp.full(len(x), jnp.trace(s))
 

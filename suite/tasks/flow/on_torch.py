@@ -25,7 +25,7 @@ def softplus_parts(config: FlowConfig, theta: Any) -> Parts:
 
 
 def softplus(parts: Parts, x: Any) -> tuple[Any, Any]:
-    """The velocity ∇u (B, d) and ∇²u (B,) at x (B, d) for u(x) = Σ_j a_j softplus(w_j·x + b_j)."""
+    """At x (B, d), ∇u (B, d) and ∇²u (B,) of Σ_j a_j softplus(w_j·x + b_j)."""
     w, b, a, curvature = parts
     s = torch.sigmoid(torch.nn.functional.linear(x, w, b))
     return (s * a) @ w, (s - s * s) @ curvature
@@ -38,7 +38,7 @@ def log_cosh_parts(config: FlowConfig, theta: Any) -> Parts:
 
 
 def log_cosh(parts: Parts, x: Any) -> tuple[Any, Any]:
-    """The same for u(x) = Σ_j a_j ln cosh(w_j·x)."""
+    """The same of Σ_j a_j ln cosh(w_j·x)."""
     w, a, curvature = parts
     t = torch.tanh(torch.nn.functional.linear(x, w))
     return (t * a) @ w, (1 - t * t) @ curvature
@@ -50,7 +50,7 @@ def quadratic_parts(config: FlowConfig, theta: Any) -> Parts:
 
 
 def quadratic(parts: Parts, x: Any) -> tuple[Any, Any]:
-    """The same for u(x) = ½ xᵀSx, S = (A + Aᵀ)/2."""
+    """The same of ½ xᵀSx, S = (A + Aᵀ)/2."""
     (s,) = parts
     return x @ s, s.trace().expand(len(x))
 

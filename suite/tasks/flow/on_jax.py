@@ -29,7 +29,7 @@ def softplus_parts(config: FlowConfig, theta: Any) -> Parts:
 
 @products_only
 def softplus(parts: Parts, x: Any) -> tuple[Any, Any]:
-    """At x (B, d), ∇u (B, d) and ∇²u (B,) of Σ_j a_j softplus(w_j·x + b_j)."""
+    """At x (B, d), ∇u (B, d) and ∇²u (B,) of u = Σ_j a_j ln(1 + exp(w_j·x + b_j))."""
     w, b, a, curvature = parts
     s = jax.nn.sigmoid(x @ w.T + b)
     return (s * a) @ w, (s * (1 - s)) @ curvature

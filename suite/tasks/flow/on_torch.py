@@ -25,7 +25,7 @@ def softplus_parts(config: FlowConfig, theta: Any) -> Parts:
 
 
 def softplus(parts: Parts, x: Any) -> tuple[Any, Any]:
-    """At x (B, d), ∇u (B, d) and ∇²u (B,) of Σ_j a_j softplus(w_j·x + b_j)."""
+    """At x (B, d), ∇u (B, d) and ∇²u (B,) of u = Σ_j a_j ln(1 + exp(w_j·x + b_j))."""
     w, b, a, curvature = parts
     s = torch.sigmoid(torch.nn.functional.linear(x, w, b))
     return (s * a) @ w, (s - s * s) @ curvature

@@ -237,8 +237,8 @@ def precision_(
     """Error against work: step counts and solver tolerances in a ladder, against a converged answer.
 
     Writes work_precision.csv after each point, and figures/work_precision.png; a run's report in that folder has
-    the figure too. Exit codes: 0 all points computed, unsupported or unavailable; 1 a point failed; 2 the command itself
-    was wrong; 130 stopped by Ctrl-C.
+    the figure too. Exit codes: 0 all points computed, unsupported or unavailable; 1 a point failed; 2 the command was
+    wrong; 130 stopped by Ctrl-C.
 
     Example: `diffprog precision flow --backend torch,jax --out reports/pair`
     """

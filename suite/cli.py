@@ -23,7 +23,7 @@ from suite.records import Record
 from suite.run import doctor as examination
 from suite.run import driver, fits, plan
 from suite.run.fits import FitRun
-from suite.spec import BACKENDS, SIZES, Cell
+from suite.spec import BACKENDS, SIZES, Case, Cell
 
 app = typer.Typer(
     help="For the same physics, do PyTorch, JAX and Julia give the same gradient, and what does it cost?",
@@ -304,6 +304,67 @@ def report_(folder: Folder) -> None:
     else:
         out.print(terminal.fits(fitted.read(mend=True)))
         out.print(f"Report: {build.write(folder)}")
+
+
+@app.command("precision")
+def precision_(
+    task: Annotated[str, typer.Argument(help="The task, such as flow.")],
+    variant: Annotated[str | None, typer.Option(help="The variant [default: the task's first].")] = None,
+    size: Annotated[str, typer.Option(help="The size.")] = "tiny",
+    backend: Names = None,
+    folder: Annotated[Path | None, typer.Option("--out", help="Where to [default: reports/<time>].")] = None,
+    threads: Threads = 1,
+    seconds: Annotated[float, typer.Option(min=0, help="About how long to sample a point, s.")] = 0.2,
+    time_limit: Annotated[float, typer.Option(min=0.1, help="Longest that one point may take, s.")] = 900.0,
+    julia_exe: JuliaExe = None,
+    julia_project: JuliaProject = None,
+    config_file: ConfigFile = None,
+) -> None:
+    """Error against work: step counts and solver tolerances in a ladder, against a converged answer.
+
+    Writes work_precision.csv after each point, and figures/work_precision.png; a run's report in that folder has
+    the figure too. Exit codes: 0 all points computed, unsupported or unavailable; 1 a point failed; 2 the command was
+    wrong; 130 stopped by Ctrl-C.
+
+    Example: `diffprog precision flow --backend torch,jax --out reports/pair`
+    """
+    from suite.report import style, work_precision
+    from suite.run import precision
+
+    plan.check_names("task", [task], tasks.NAMES)
+    plan.check_names("size", [size], SIZES)
+    backends = names(backend) or BACKENDS
+    plan.check_names("backend", backends, BACKENDS)
+    chosen = tasks.get(task)
+    chosen.check(variant=variant)
+    case = Case(task, variant or chosen.variants[0], size, 0)
+    total = len(backends) * len(precision.rungs(task, chosen.configure(case.variant, size)))
+    search = _find_julia(set(backends), julia_exe, julia_project, config_file)
+    settings = driver.Settings(threads=threads, seconds=seconds, time_limit=time_limit, julia=search)
+    folder = folder or Path("reports") / f"{datetime.now():%Y-%m-%d-%H%M%S}"
+    progress = _progress()
+    bar = progress.add_task(f"{case.key}: starting", total=total)
+
+    def listen(what: str) -> None:
+        if what == "done":
+            progress.advance(bar)
+        else:
+            progress.update(bar, description=f"{case.key} · {what}")
+
+    try:
+        with progress:
+            points = precision.measure(case, backends, folder, settings, listen)
+    except KeyboardInterrupt:
+        err.print(f"\nStopped. The points that are done are kept in {folder / precision.FILE}")
+        raise typer.Exit(130) from None
+    for text in dict.fromkeys(f"{p.backend} {p.method}: {p.outcome}: {p.reason}" for p in points if p.outcome != "ok"):
+        err.print(text, style="yellow", markup=False, highlight=False)
+    table = work_precision.read(folder / precision.FILE)
+    with style.settings():
+        figure = None if table is None else work_precision.draw(table)
+        path = folder / precision.FILE if figure is None else style.save(figure, folder / "figures", "work_precision")
+    out.print(f"Work against precision: {path}")
+    raise typer.Exit(int(any(p.outcome not in ("ok", "unsupported", "unavailable") for p in points)))
 
 
 @app.command()

@@ -49,9 +49,8 @@ class FitRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The backend whose first Adam losses these were compared with, or ``itself``."""
     deviation: float | None = None
     """Largest relative difference of the first Adam losses from the reference's."""
-    floor: float | None = None
-    """The least value that the loss can have, where it is known."""
-    floor_name: str = ""
+    bound: float | None = None
+    """The exact lower bound of the loss, where it is known."""
     curve: str = ""
     """The learning curve, CSV, relative to the report folder."""
     arrays: str = ""

@@ -159,7 +159,6 @@ class Fit:
             value and gradient are evaluated at the end; ``fit_planted`` (P,); ``fit_bounds`` (2,), between which L-BFGS
             keeps every parameter; ``batches_<name>`` (M, …), minibatches
             that take the place of the array <name> in turn while Adam runs.
-        floor: ``config`` to the least value that the loss can have and what it is called, or None.
     """
 
     variants: tuple[str, ...]
@@ -167,7 +166,6 @@ class Fit:
     steps: int
     rate: float
     draw: Callable[[Any, int], Arrays]
-    floor: Callable[[Any], tuple[float, str] | None] = lambda config: None
 
 
 @dataclass(frozen=True)
@@ -187,6 +185,10 @@ class Task:
         memory: ``(config, method, itemsize)`` to an estimate of the peak host memory of a gradient, in bytes.
         tolerance: the largest relative L2 error of a float64 gradient against the reference.
         closed_form: ``(config, inputs)`` to ``(value, gradient)`` where the exact answer is known, else None.
+        approximation: ``(config, method, precision)`` to the error that the method itself makes, relative, for methods
+            that approximate what the reference computes: a cell is then judged by the larger of this and ``tolerance``.
+        adaptive: methods that choose their own steps, so that of the work invariants they report ``parameters`` alone.
+        bound: the exact lower bound of the loss, in its own unit, where it is known, else None: a fit is shown with it.
         describe: what the data of a configuration is, in a few words.
         fit: how the task is optimised; None if there is nothing to optimise.
         float32_floor: the relative L2 error that a float32 gradient may have however near the reference's own came, for
@@ -207,6 +209,9 @@ class Task:
     memory: Callable[[Any, str, int], int]
     tolerance: float
     closed_form: Callable[[Any, Mapping[str, Array]], tuple[float, Array] | None] = lambda config, inputs: None
+    approximation: Callable[[Any, str, str], float] = lambda config, method, precision: 0.0
+    adaptive: tuple[str, ...] = ()
+    bound: Callable[[Any], float | None] = lambda config: None
     describe: Callable[[Any], str] = lambda config: ""
     fit: Fit | None = None
     float32_floor: float = 0.0

@@ -33,7 +33,9 @@ def refused(done: subprocess.CompletedProcess[str], told: str) -> None:
     assert told in lines[0]
 
 
-@pytest.mark.parametrize("command", [[], ["list"], ["run"], ["fit"], ["report"], ["doctor"], ["setup-julia"]])
+@pytest.mark.parametrize(
+    "command", [[], ["list"], ["run"], ["fit"], ["report"], ["precision"], ["doctor"], ["setup-julia"]]
+)
 def test_every_command_has_help(command: list[str]) -> None:
     done = diffprog(*command, "--help")
     assert done.returncode == 0
@@ -45,7 +47,17 @@ def test_every_command_has_help(command: list[str]) -> None:
 def test_list_names_all_there_is() -> None:
     done = diffprog("list")
     assert done.returncode == 0
-    words = ("density", "dominant", "parameter_shift", "bars_and_stripes", "checkpointed", "804,864", "disordered")
+    words = (
+        "density",
+        "dominant",
+        "parameter_shift",
+        "bars_and_stripes",
+        "checkpointed",
+        "804,864",
+        "disordered",
+        "ising",
+        "backsolve",
+    )
     for word in (*tasks.NAMES, *words):
         assert word in done.stdout
 
@@ -98,6 +110,18 @@ def test_run_resume_and_report(tmp_path: Path) -> None:
     refused(diffprog("report", str(tmp_path)), "not the folder of a run")
 
 
+def test_precision(tmp_path: Path) -> None:
+    folder = tmp_path / "precision"
+    quick = ["precision", "flow", "--variant", "quadratic", "--seconds", "0", "--out", str(folder)]
+    done = diffprog(*quick, "--backend", "numpy")
+    assert done.returncode == 0, done.stderr
+    assert (folder / "figures" / "work_precision.png").exists()
+    assert (folder / "work_precision.csv").read_text().startswith("case,backend,method,setting,outcome")
+    refused(diffprog("precision", "qcbm", "--out", str(folder)), "no ladder of precision")
+    refused(diffprog("precision", "flow", "--variant", "nope"), "no variant 'nope'")
+    refused(diffprog("precision", "flow", "--size", "huge"), "no size 'huge'")
+
+
 def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
     command = [
         sys.executable,
@@ -118,7 +142,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
     running.send_signal(signal.SIGINT)
     _, told = running.communicate(timeout=30)
     assert running.returncode == 130
-    assert "1 of 2 cells are kept" in told
+    assert "1 of 4 cells are kept" in told
     assert "--resume" in told
     assert "Traceback" not in told
     assert [record.outcome for record in journal.read()] == ["ok"]

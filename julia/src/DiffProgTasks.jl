@@ -13,7 +13,6 @@ using KrylovKit: KrylovKit
 using LinearAlgebra: BLAS
 using Optimisers: Optimisers
 using Yao: Yao
-using Zygote: Zygote
 
 include("interface.jl")
 include("flow.jl")
@@ -50,6 +49,11 @@ versions() = (
     Zygote = string(pkgversion(Zygote)),
     blas = join((basename(library.libname) for library in BLAS.get_config().loaded_libs), ", "),
 )
+
+# Last, for Julia 1.12: Zygote's code generator sees only the constants that were there when Zygote was loaded, and a
+# function that it does not see as constant it differentiates differently. Were Zygote loaded first, the forward passes in
+# the precompiled image would not match reverse passes that are generated later (SciML/QuantumNLDiffEq.jl#76).
+using Zygote: Zygote
 
 include("precompile.jl")
 

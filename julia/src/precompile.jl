@@ -13,8 +13,8 @@ end
     trg = (variant = "classic", chi = 4, iterations = 3, side = 1)
     @compile_workload begin
         for T in (Float64, Float32)
-            batch = (data = T[0.1 0.2 0.3; 0.4 0.5 0.6], log_jacobian = zeros(T, 3))
-            for variant in ("density", "quadratic"), method in ("discrete", "checkpointed")
+            batch = (data = T[0.1 0.2 0.3; 0.4 0.5 0.6], log_jacobian = zeros(T, 3), inverse_coupling = T[1 0; 0 1])
+            for variant in string.(keys(FLOW_VARIANTS)), method in ("discrete", "checkpointed", "backsolve")
                 exercise(build("flow", method, (; flow..., variant), batch))
             end
             ising = (start = T[0.5, 0.4, 0.3, 0.2], target = T[0.5, 0.5, 0.5, 0.5])

@@ -1,10 +1,18 @@
-function flow_case(variant; T = Float64, d = 3, h = 5, steps = 6, time = 1.5, batch = 7, method = "discrete", seed = 0)
+const FLOW = ("density", "quadratic", "ising", "ring", "correlated")
+const RK4_METHODS = ("discrete", "checkpointed", "backsolve")
+const HAS_SOLVER = Base.locate_package(DiffProgTasks.SOLVER) !== nothing
+
+function flow_case(
+    variant; T = Float64, d = variant in ("ring", "correlated") ? 2 : 3, h = 5, steps = 6, time = 1.5, batch = 7,
+    method = "discrete", seed = 0, rtol = 1e-10,
+)
     rng = Xoshiro(seed)
-    x, log_jacobian = randn(rng, d, batch), randn(rng, batch)
-    P = variant == "density" ? h * (d + 2) : d^2
-    θ = randn(rng, P) ./ (variant == "density" ? 1 : 2time)
-    config = (; variant, size = "test", dim = d, hidden = h, steps, time, batch, source = "normal")
-    return build("flow", method, config, (data = T.(x), log_jacobian = T.(log_jacobian))), T.(θ)
+    x, log_jacobian, root = randn(rng, d, batch), randn(rng, batch), randn(rng, d, d)
+    P = variant == "density" ? h * (d + 2) : variant == "quadratic" ? d^2 : h * (d + 1)
+    θ = randn(rng, P) ./ (variant == "quadratic" ? 2time : 1)
+    config = (; variant, size = "test", dim = d, hidden = h, steps, time, batch, source = "normal", rtol)
+    data = (data = T.(x), log_jacobian = T.(log_jacobian), inverse_coupling = T.(root * root' / d + I))
+    return build("flow", method, config, data), T.(θ)
 end
 
 """
@@ -66,7 +74,7 @@ end
     problem, θ = flow_case("density"; d = 2, h = 4)
     Wᵀ, b, a = reshape(θ[1:8], 2, 4), θ[9:12], θ[13:16]
     u(x) = sum(a .* log1p.(exp.(Wᵀ' * x .+ b)))
-    field = DiffProgTasks.make_field(problem.case.variant, θ)
+    field = DiffProgTasks.make_field(problem.case, θ)
     x = [0.3, -0.7]
     v, g = field(reshape(x, 2, 1))
     e = ([1.0, 0.0], [0.0, 1.0])
@@ -74,36 +82,114 @@ end
     @test only(g) ≈ sum(directional(y -> directional(u, y, eᵢ), x, eᵢ) for eᵢ in e) rtol = 1e-7
 end
 
-@testset "finite differences, $variant, $method" for variant in ("density", "quadratic"),
-    method in ("discrete", "checkpointed")
-
-    problem, θ = flow_case(variant; method)
-    @test agrees_with_differences(problem, θ; rtol = 1e-9)
+@testset "the field of ln cosh is the gradient of u, its divergence the Laplacian" begin
+    problem, θ = flow_case("ring"; h = 4)
+    Wᵀ, a = reshape(θ[1:8], 2, 4), θ[9:12]
+    u(x) = sum(a .* log.(cosh.(Wᵀ' * x)))
+    field = DiffProgTasks.make_field(problem.case, θ)
+    x = [0.3, -0.7]
+    v, g = field(reshape(x, 2, 1))
+    e = ([1.0, 0.0], [0.0, 1.0])
+    @test vec(v) ≈ [directional(u, x, eᵢ) for eᵢ in e] rtol = 1e-9
+    @test only(g) ≈ sum(directional(y -> directional(u, y, eᵢ), x, eᵢ) for eᵢ in e) rtol = 1e-7
 end
 
-@testset "discrete and checkpointed, $variant" for variant in ("density", "quadratic")
+@testset "finite differences, $variant, $method" for variant in FLOW, method in ("discrete", "checkpointed")
+    problem, θ = flow_case(variant; method)
+    @test agrees_with_differences(problem, θ; rtol = 1e-8)
+end
+
+@testset "discrete and checkpointed, $variant" for variant in FLOW
     discrete, θ = flow_case(variant)
     checkpointed, _ = flow_case(variant; method = "checkpointed")
     (l₁, g₁), (l₂, g₂) = gradient(discrete, θ), gradient(checkpointed, θ)
     @test l₁ == l₂ == value(discrete, θ) == value(checkpointed, θ)
     @test relative_error(g₁, g₂) < 1e-15
+    @test last(gradient(discrete, θ)) == g₁ # the buffers that are used again leave nothing behind
 end
 
-@testset "the rule of activate" begin
+@testset "backsolve is off by the fourth power of the step, $variant" for variant in FLOW
+    errors = map((32, 64)) do steps
+        discrete, θ = flow_case(variant; steps)
+        backsolve, _ = flow_case(variant; steps, method = "backsolve")
+        (l₁, g₁), (l₂, g₂) = gradient(discrete, θ), gradient(backsolve, θ)
+        @test l₁ == l₂
+        relative_error(g₂, g₁)
+    end
+    @test 12 < errors[1] / errors[2] < 24
+end
+
+if HAS_SOLVER
+    @testset "the adaptive solver is what RK4 converges to, $variant" for variant in FLOW
+        discrete, θ = flow_case(variant; steps = 400)
+        library, _ = flow_case(variant; method = "library", rtol = 1e-11)
+        (l₁, g₁), (l₂, g₂) = gradient(discrete, θ), gradient(library, θ)
+        @test l₂ ≈ l₁ rtol = 1e-8
+        @test relative_error(g₂, g₁) < 1e-8
+        counts = work(library, θ)
+        @test counts.parameters == length(θ)
+        @test 0 < counts.adaptive_evaluations < counts.adaptive_evaluations_gradient
+        @test engine(library) == "OrdinaryDiffEqTsit5"
+    end
+else
+    @testset "the adaptive solver is not installed" begin
+        @test_throws "Pkg.add(\"OrdinaryDiffEqTsit5\")" flow_case("density"; method = "library")
+    end
+end
+
+@testset "the rules of a field with hidden units, $act" for act in
+                                                            (DiffProgTasks.Logistic(), DiffProgTasks.HyperbolicTangent())
     rng = Xoshiro(2)
-    z, b, c = randn(rng, 4, 3), randn(rng, 4), randn(rng, 4)
-    s̄, ḡ = randn(rng, 4, 3), randn(rng, 3)
-    _, back = DiffProgTasks.Zygote.pullback(DiffProgTasks.activate, z, b, c)
-    for (k, x̄) in enumerate(back((s̄, ḡ)))
+    parts, x = (randn(rng, 4, 3), randn(rng, 3, 4), randn(rng, 4), randn(rng, 4)), randn(rng, 3, 2)
+    v̄, ḡ = randn(rng, 3, 2), randn(rng, 2)
+    call(W, V, b, c, x) = DiffProgTasks.HiddenField(act, W, V, b, c, Matrix{Float64}[])(x)
+    function thrice(W, V, b, c, x) # terms are added up
+        field = DiffProgTasks.HiddenField(act, W, V, b, c, Matrix{Float64}[])
+        (v₁, g₁), (v₂, g₂) = field(x), field(x)
+        return v₁ .+ 2 .* v₂, g₁ .+ 2 .* g₂
+    end
+    _, back = DiffProgTasks.Zygote.pullback(thrice, parts..., x)
+    arguments = (parts..., x)
+    for (k, x̄) in enumerate(back((v̄, ḡ)))
         u = randn(rng, size(x̄))
         f(t) = begin
-            s, g = DiffProgTasks.activate(ntuple(i -> i == k ? (z, b, c)[i] + t * u : (z, b, c)[i], 3)...)
-            dot(s̄, s) + dot(ḡ, g)
+            v, g = call(ntuple(i -> i == k ? arguments[i] + t * u : arguments[i], 5)...)
+            3 * (dot(v̄, v) + dot(ḡ, g))
         end
-        @test dot(x̄, u) ≈ directional(f, 0.0, 1.0) rtol = 1e-9
+        @test dot(x̄, u) ≈ directional(f, 0.0, 1.0) rtol = 1e-8
     end
-    extreme, _ = DiffProgTasks.activate([-1e4 1e4;], [0.0], [1.0])
-    @test extreme == [0.0 1.0]
+end
+
+@testset "a pullback that is called twice is refused" begin
+    problem, θ = flow_case("density")
+    field = DiffProgTasks.make_field(problem.case, θ)
+    (v, g), back = DiffProgTasks.Zygote.pullback((field, x) -> field(x), field, problem.case.x)
+    back((v, g))
+    @test_throws "once only" back((v, g))
+end
+
+@testset "activations at the ends of the range" begin
+    ends(act) = begin
+        z = [-1e4 0.0 1e4;]
+        g = DiffProgTasks.activate!(act, z, [0.0], [1.0])
+        z, g
+    end
+    @test ends(DiffProgTasks.Logistic()) == ([0.0 0.5 1.0], [0.0, 0.25, 0.0])
+    @test ends(DiffProgTasks.HyperbolicTangent()) == ([-1.0 0.0 1.0], [0.0, 1.0, 0.0])
+end
+
+@testset "targets" begin
+    x = [0.3 -1.2; 2.0 0.4]
+    K⁻¹ = [1.0 0.2; 0.2 0.7]
+    targets = (
+        DiffProgTasks.IsingDual(K⁻¹) => y -> -dot(y, K⁻¹ * y) / 2 + sum(log ∘ cosh, y),
+        DiffProgTasks.Ring() => y -> -(norm(y) - 2)^2 / 0.32,
+        DiffProgTasks.Correlated() => y -> -y[1]^2 - y[2]^2 - y[1] * y[2] / 2,
+    )
+    for (target, plain) in targets
+        @test DiffProgTasks.log_target(target, x) ≈ map(plain, eachcol(x)) rtol = 1e-14
+    end
+    @test DiffProgTasks.log_cosh(1e4) == 1e4 - log(2)
 end
 
 @testset "outputs and work" begin
@@ -111,15 +197,29 @@ end
     out = outputs(problem, θ)
     @test size(out.latent) == (3, 7)
     @test value(problem, θ) ≈ -sum(out.log_density) / 7
-    @test only(out.bits_per_dim) ≈ -sum(out.log_density + problem.log_jacobian) / 7 / (3 * log(2))
+    @test only(out.bits_per_dim) ≈ -sum(out.log_density + problem.case.goal.log_jacobian) / 7 / (3 * log(2))
     @test work(problem, θ) === (parameters = 25, rhs_evaluations = 24, steps = 6)
     @test engine(problem) == "Zygote"
     @test nparameters(problem) == 25
 end
 
+@testset "outputs of the free energy, $variant" for variant in ("ising", "ring", "correlated")
+    problem, θ = flow_case(variant)
+    out = outputs(problem, θ)
+    @test size(out.samples) == size(problem.case.x)
+    @test value(problem, θ) ≈ sum(out.free_energy) / 7
+    @test out.log_density .- DiffProgTasks.log_target(problem.case.goal.target, out.samples) ≈ out.free_energy
+    @test variant != "ising" || only(out.free_energy_per_site) ≈ value(problem, θ) / 3
+    even = DiffProgTasks.FlowCase(
+        problem.case.potential, problem.case.method, problem.case.goal, -problem.case.x, problem.case.h, 6,
+        problem.case.scratch,
+    )
+    @test DiffProgTasks.loss(θ, even) ≈ value(problem, θ) # z and −z are worth the same
+end
+
 @testset "precision $T, $variant, $method" for T in (Float64, Float32),
-    variant in ("density", "quadratic"),
-    method in ("discrete", "checkpointed")
+    variant in FLOW,
+    method in RK4_METHODS
 
     problem, θ = flow_case(variant; T, method)
     @test (@inferred value(problem, θ)) isa T
@@ -133,6 +233,6 @@ end
 end
 
 @testset "unknown names" begin
-    @test_throws "there are: density, quadratic" flow_case("densities")
-    @test_throws "there are: discrete, checkpointed" flow_case("density"; method = "backsolve")
+    @test_throws "there are: density, quadratic, ising, ring, correlated" flow_case("densities")
+    @test_throws "there are: discrete, checkpointed, backsolve, library" flow_case("density"; method = "symplectic")
 end

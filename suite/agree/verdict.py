@@ -40,13 +40,15 @@ class Yardstick:
     exact: tuple[float, Array] | None = None
 
 
-def tolerance(task: Task, cell: Cell, yardstick: Yardstick) -> float:
-    """The largest relative L2 error that ``cell`` may have."""
+def tolerance(task: Task, cell: Cell, config: Any, yardstick: Yardstick) -> float:
+    """The largest relative L2 error that ``cell`` may have: of rounding, or of its method where that is larger."""
     if cell.precision == "float64":
-        return task.tolerance
-    if yardstick.float32_error is None:
-        return FLOAT32_REFERENCE
-    return max(FLOAT32_FACTOR * yardstick.float32_error, FLOAT32_FLOOR, task.float32_floor)
+        rounding = task.tolerance
+    elif yardstick.float32_error is None:
+        rounding = FLOAT32_REFERENCE
+    else:
+        rounding = max(FLOAT32_FACTOR * yardstick.float32_error, FLOAT32_FLOOR, task.float32_floor)
+    return max(rounding, task.approximation(config, cell.method, cell.precision))
 
 
 def damage(task: Task, cell: Cell, config: Any, arrays: Arrays) -> str:
@@ -83,7 +85,7 @@ def judge(
     itself = Yardstick("itself", value, gradient) if yardstick is None and gradient is not None else yardstick
     if itself is None:
         return "ok", "", None
-    allowed = tolerance(task, cell, itself)
+    allowed = tolerance(task, cell, config, itself)
     value_error = errors.of_value(value, itself.value)
     found = errors.compare(gradient, itself.gradient, task.layout(config)) if gradient is not None else None
     from_exact = None
@@ -98,7 +100,10 @@ def judge(
         finite_differences=result.finite_differences,
         finite_differences_tolerance=result.finite_differences_tolerance,
     )
-    return _verdict(task.work(config), result, agreement)
+    work = task.work(config)
+    if cell.method in task.adaptive:
+        work = {"parameters": work["parameters"]}
+    return _verdict(work, result, agreement)
 
 
 def _verdict(work: dict[str, int], result: Result, agreement: Agreement) -> tuple[str, str, Agreement]:

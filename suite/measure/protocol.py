@@ -29,6 +29,8 @@ class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
     size: str
     method: str
     inputs: str
+    overrides: dict[str, int | float] = {}
+    """Fields of the configuration to change, such as the number of steps."""
 
 
 class Measure(msgspec.Struct, frozen=True, tag="measure"):

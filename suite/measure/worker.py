@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import sys
@@ -51,6 +52,8 @@ class Worker:
         with np.load(request.inputs) as file:
             self.inputs = {name: file[name] for name in file.files}
         config = tasks.get(request.task).configure(request.variant, request.size)
+        if request.overrides:
+            config = dataclasses.replace(config, **request.overrides)
         self.directions = self.inputs.pop("directions")
         self.prepared = self.backend.prepare(request.task, config, request.method, self.inputs)
         self.setup = perf_counter() - start

@@ -7,7 +7,7 @@ from pathlib import Path
 from suite import fits
 from suite.errors import UsageError
 from suite.records import Journal
-from suite.report import figures, fit_page, page, pictures, style, tables
+from suite.report import figures, fit_page, page, pictures, style, tables, work_precision
 
 
 def write(folder: Path) -> Path:
@@ -32,6 +32,9 @@ def write(folder: Path) -> Path:
         tables.write(frames, folder / "tables")
         with style.settings():
             drawn = figures.draw(frames["cells"], frames["pairs"])
+            work = work_precision.read(folder / "work_precision.csv")
+            diagram = None if work is None else work_precision.draw(work)
+            drawn |= {} if diagram is None else {"work_precision": diagram}
             charts = {name: style.save(figure, folder / "figures", name) for name, figure in drawn.items()}
             scenes = {
                 name: style.save(figure, folder / "figures", name)

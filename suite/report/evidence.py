@@ -13,6 +13,8 @@ from suite.records import Record
 from suite.report import arrays, tables
 from suite.report.figures import CHEAP
 from suite.report.format import clip, seconds
+from suite.tasks import NAMES
+from suite.tasks import get as get_task
 
 FAILURES = ("disagrees", "error", "timed_out", "crashed", "out_of_memory")
 ABSENCES = ("unsupported", "unavailable")
@@ -22,6 +24,8 @@ SHORT_CALL = 50e-6
 _WHY_DEAR = {
     "parameter_shift": "two circuits a parameter: 2P = {twice} evaluations",
     "checkpointed": "the forward pass is computed again between checkpoints",
+    "backsolve": "the state is integrated a second time, backwards, together with its adjoint",
+    "library": "the adaptive solver chooses the steps of the adjoint anew",
 }
 
 
@@ -139,8 +143,12 @@ def invariants(records: Sequence[Record]) -> list[Invariant]:
     """The work invariants of each case, over all cells that computed something."""
     found: list[Invariant] = []
     for case, members in arrays.by_case(records).items():
-        ran = [record for record in members if record.outcome in arrays.COMPARABLE]
-        for name in dict.fromkeys(name for record in ran for name in record.invariants):
+        adaptive = get_task(case.task).adaptive if case.task in NAMES else ()
+        compared = [record for record in members if record.outcome in arrays.COMPARABLE]
+        fixed = [record for record in compared if record.method not in adaptive]
+        for name in dict.fromkeys(name for record in fixed for name in record.invariants):
+            # An adaptive solver chooses its own steps: only what does not depend on them is asked of it.
+            ran = [record for record in compared if record in fixed or name in record.invariants]
             groups: dict[int | None, list[str]] = {}
             for record in ran:
                 groups.setdefault(record.invariants.get(name), []).append(_short(record))

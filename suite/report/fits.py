@@ -18,7 +18,7 @@ from suite.spec import Case
 COLUMNS = {
     "task": "task", "variant": "variant", "size": "size", "seed": "seed", "backend": "backend", "method": "method",
     "engine": "engine", "optimiser": "optimiser", "outcome": "outcome", "first_loss": "first_loss",
-    "final_loss": "final_loss", "floor": "floor", "steps_done": "steps_done", "evaluations": "evaluations",
+    "final_loss": "final_loss", "bound": "bound", "steps_done": "steps_done", "evaluations": "evaluations",
     "seconds": "seconds", "reference": "reference", "deviation": "first_losses_deviation", "message": "message",
     "reason": "reason",
 }  # fmt: skip
@@ -87,10 +87,10 @@ def _losses(axes: Axes, found: Sequence[Curve]) -> None:
             curve.loss, color=style.colour(curve.fit.backend), linewidth=5 * 0.6**index,
             label=f"{curve.fit.backend}: {curve.loss[-1]:.6g} after {format.seconds(float(curve.seconds[-1]))}",
         )  # fmt: skip
-    floor, name = found[0].fit.floor, found[0].fit.floor_name
-    if floor is not None and floor != 0:
-        axes.axhline(floor, color="#222222", linestyle="--", linewidth=1, label=f"{name}: {floor:.6g}")
-    if floor == 0 and min(float(curve.loss.min()) for curve in found) > 0:
+    bound = found[0].fit.bound
+    if bound is not None and bound != 0:
+        axes.axhline(bound, color="#222222", linestyle="--", linewidth=1, label=f"exact bound: {bound:.6g}")
+    if bound == 0 and min(float(curve.loss.min()) for curve in found) > 0:
         axes.set_yscale("log")
     axes.set_xlabel("step")
     axes.set_ylabel("loss")

@@ -23,6 +23,7 @@ _CAPTIONS = {
     "times": "Median time of one call by backend and method; whiskers are the quartiles, the axis is logarithmic.",
     "ratios": "Time of value and gradient together over the time of the value alone, logarithmic axis.",
     "agreement": "Relative L2 difference of every pair of gradients; exact equality is written 0.",
+    "work_precision": "Error against a converged answer, over the work and the time that it takes; logarithmic axes.",
     "harness": "Time in the harness over the time of the same function in a bare loop.",
 }
 

@@ -1,4 +1,6 @@
-"""The flow: samples as data, the same samples carried to latent space, and the log-density that each backend gives."""
+"""The flow: data and the same samples in latent space, or noise and what it became, with the density that each
+backend gives.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,18 @@ from suite.report import style
 from suite.report.pictures import Shown, largest, square
 from suite.spec import Array, Arrays, Case
 from suite.tasks.flow.data import grey
+from suite.tasks.flow.spec import TASK, VARIATIONAL, configure
+from suite.tasks.flow.targets import LOG_DENSITY
 
 _IMAGES = 10
+_RINGS = 64
+"""With more samples than this, rings around them would hide them."""
 
 
 def picture(case: Case, inputs: Arrays, shown: Sequence[Shown]) -> Figure | None:
     """Data above, latent space below (or beside), and the histograms of log-density, which must coincide."""
+    if "samples" in shown[0].arrays:
+        return _variational(case, inputs, shown)
     data, latent = inputs.get("data"), shown[0].arrays.get("latent")
     if data is None or latent is None or data.ndim != 2 or data.shape != latent.shape:
         return None
@@ -42,6 +50,82 @@ def picture(case: Case, inputs: Arrays, shown: Sequence[Shown]) -> Figure | None
     else:
         _densities(figure.subplots(), shown)
     return figure
+
+
+def _variational(case: Case, inputs: Arrays, shown: Sequence[Shown]) -> Figure | None:
+    """What the noise became, and the free energy of each sample, whose mean the exact −ln Z bounds from below."""
+    noise, samples = inputs.get("data"), shown[0].arrays["samples"]
+    if noise is None or noise.ndim != 2 or noise.shape != samples.shape or case.variant not in VARIATIONAL:
+        return None
+    dimension = samples.shape[1]
+    side = square(dimension)
+    figure = style.figure(6.6)
+    figure.suptitle(
+        f"{case.key}: {len(samples)} samples in {dimension} dimensions, at the drawn parameters", fontsize=11
+    )
+    parts: Any = figure.subfigures(2, 1, height_ratios=[1.35, 1])
+    if side:
+        _fields(parts[0], side, noise, samples)
+    else:
+        _targets(parts[0], case, noise, shown)
+    _free_energies(parts[1].subplots(), case, dimension if side else 1, shown)
+    return figure
+
+
+def _fields(figure: SubFigure, side: int, noise: Array, samples: Array) -> None:
+    """Lattices: the noise, and below each what the flow made of it."""
+    limit = float(np.quantile(np.abs(samples), 0.98)) if np.isfinite(samples).all() else largest(samples)
+    limit = limit or 1.0
+    parts: Any = figure.subfigures(2, 1)
+    for part, name, fields in zip(parts, ("noise z", "flow x(T)"), (noise, samples), strict=True):
+        part.suptitle(f"{name}: from -{limit:.2g} (brown) to {limit:.2g} (violet)", x=0.005, ha="left", fontsize=10)
+        for axes, field in itertools.zip_longest(part.subplots(1, _IMAGES), fields[:_IMAGES]):
+            axes.set_axis_off()
+            if field is not None:
+                axes.pcolormesh(field.reshape(side, side), cmap="PuOr", vmin=-limit, vmax=limit)
+                axes.set_aspect("equal")
+                axes.invert_yaxis()
+
+
+def _targets(figure: SubFigure, case: Case, noise: Array, shown: Sequence[Shown]) -> None:
+    """The plane: noise beside the samples, both on contours of the target density."""
+    edge = 4.0
+    line = np.linspace(-edge, edge, 160)
+    grid = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
+    log_target, _ = LOG_DENSITY[case.variant](grid, {})
+    heights = np.exp(log_target).reshape(len(line), len(line))
+    left, right = figure.subplots(1, 2)
+    colours = shown[0].arrays["free_energy"]
+    dots = None
+    for axes, points, name in ((left, noise, "noise z"), (right, shown[0].arrays["samples"], "flow x(T)")):
+        axes.contourf(line, line, heights, levels=8, cmap="Greys", alpha=0.6)
+        dots = axes.scatter(*points.T, c=colours, cmap="cividis", s=18, zorder=3)
+        axes.set(xlim=(-edge, edge), ylim=(-edge, edge), xlabel="first coordinate", ylabel="second coordinate")
+        axes.set_aspect("equal")
+        axes.set_title(f"{name}; grey: the target density", fontweight="normal", fontsize=9)
+    for index, one in enumerate(shown[1:]):
+        theirs = one.arrays.get("samples")
+        if theirs is not None and theirs.shape == noise.shape and len(theirs) <= _RINGS:
+            size, edges = 70 + 70 * index, style.colour(one.backend)
+            right.scatter(*theirs.T, s=size, facecolors="none", edgecolors=edges, linewidths=1.1)
+    assert dots is not None
+    figure.colorbar(dots, ax=[left, right], label="ln p(x) − ln π̃(x) (nats)", pad=0.01)
+
+
+def _free_energies(axes: Axes, case: Case, sites: int, shown: Sequence[Shown]) -> None:
+    """Histograms of the loss of each sample, its mean, and the exact bound of the mean."""
+    _densities(axes, shown, "free_energy", scale=sites)
+    per = " per site" if sites > 1 else ""
+    axes.set_xlabel(f"variational free energy of a sample{per}, ln p(x) − ln π̃(x), in nats")
+    bound = TASK.bound(configure(case.variant, case.size))
+    mean = float(np.mean(shown[0].arrays["free_energy"])) / sites
+    if bound is not None and np.isfinite(mean):
+        axes.axvline(bound / sites, color="black", linewidth=1.4)
+        axes.axvline(mean, color="black", linewidth=1.4, linestyle=":")
+        axes.set_title(
+            f"mean (dotted): {mean:.4f} nats{per}; exact bound −ln Z (solid): {bound / sites:.4f}",
+            fontweight="normal", loc="left",
+        )  # fmt: skip
 
 
 def _rows(figure: SubFigure, side: int, data: Array, latent: Array) -> None:
@@ -89,19 +173,20 @@ def _planes(figure: SubFigure, data: Array, shown: Sequence[Shown]) -> None:
         figure.legend(loc="outside lower center", ncols=len(shown), fontsize=9)
 
 
-def _densities(axes: Axes, shown: Sequence[Shown]) -> None:
-    every = np.concatenate([one.arrays["log_density"] for one in shown])
+def _densities(axes: Axes, shown: Sequence[Shown], output: str = "log_density", scale: float = 1.0) -> None:
+    shown = [one for one in shown if output in one.arrays]
+    every = np.concatenate([one.arrays[output] for one in shown]) / scale
     every = every[np.isfinite(every)]
     if not every.size:
         axes.set_axis_off()
         return
     edges = np.histogram_bin_edges(every, bins=min(30, max(6, every.size // (4 * len(shown)))))
     for index, one in enumerate(shown):
-        density = one.arrays["log_density"]
+        density = one.arrays[output] / scale
         counts, _ = np.histogram(density[np.isfinite(density)], edges)
         axes.stairs(
             counts, edges, color=style.colour(one.backend), linewidth=5 * 0.65**index,
-            label=one.beside(shown[0], "log_density"),
+            label=one.beside(shown[0], output),
         )  # fmt: skip
     axes.set_xlabel("log-density of a sample, ln p(x), in nats")
     axes.set_ylabel("samples a bin")

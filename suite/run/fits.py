@@ -61,12 +61,12 @@ def planned(request: Request) -> list[FitRecord]:
     found = []
     for variant in request.variants or fit.variants[:1]:
         size = request.size or fit.size
-        floor, name = fit.floor(task.configure(variant, size)) or (None, "")
+        bound = task.bound(task.configure(variant, size))
         found += [
             FitRecord(
                 task=task.name, variant=variant, size=size, seed=request.seed, backend=backend,
                 method=request.method or task.reference_method(variant), optimiser=optimiser, steps=steps, rate=rate,
-                outcome="stopped", floor=floor, floor_name=name,
+                outcome="stopped", bound=bound,
             )
             for backend in BACKENDS
             if request.backends is None or backend in request.backends

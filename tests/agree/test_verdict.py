@@ -99,8 +99,8 @@ def test_float32_is_judged_by_the_references_own_error() -> None:
     g = np.ones(4)
     loose = verdict.Yardstick("k", 1.0, g, float32_error=1e-3)
     tight = verdict.Yardstick("k", 1.0, g, float32_error=1e-9)
-    assert verdict.tolerance(task, cell, loose) == pytest.approx(1e-2)
-    assert verdict.tolerance(task, cell, tight) == verdict.FLOAT32_FLOOR
+    assert verdict.tolerance(task, cell, None, loose) == pytest.approx(1e-2)
+    assert verdict.tolerance(task, cell, None, tight) == verdict.FLOAT32_FLOOR
 
 
 def test_a_task_may_set_a_floor_under_the_float32_tolerance() -> None:
@@ -130,3 +130,34 @@ def test_finite_differences_that_contradict_the_reference_are_told() -> None:
     outcome, reason, _ = verdict.judge(task, reference_cell(case), config, arrays, contradicted, None)
     assert outcome == "disagrees"
     assert "finite differences" in reason
+
+
+def test_an_approximate_method_is_judged_by_its_own_error() -> None:
+    case = Case("flow", "quadratic", "tiny", 0)
+    task = tasks.get("flow")
+    config = task.configure("quadratic", "tiny")
+    exact = verdict.Yardstick("k", 1.0, np.ones(4), float32_error=1e-9)
+
+    def allowed(method: str, precision: str) -> float:
+        return verdict.tolerance(task, Cell(case, "jax", method, "gradient", precision, "cpu"), config, exact)
+
+    assert allowed("checkpointed", "float64") == task.tolerance
+    assert allowed("backsolve", "float64") == task.approximation(config, "backsolve", "float64") > task.tolerance
+    assert allowed("backsolve", "float32") == verdict.FLOAT32_FLOOR
+    assert allowed("library", "float32") == task.approximation(config, "library", "float32")
+
+
+def test_an_adaptive_solver_owes_no_counts() -> None:
+    case = Case("flow", "quadratic", "tiny", 0)
+    task = tasks.get("flow")
+    config = task.configure("quadratic", "tiny")
+    arrays = {"value": np.asarray(1.0), "gradient": np.ones(4)}
+    yardstick = verdict.Yardstick("k", 1.0, np.ones(4))
+    counts = {"parameters": 4, "adaptive_evaluations": 41}
+    for method, outcome in (("library", "ok"), ("discrete", "disagrees")):
+        cell = Cell(case, "jax", method, "gradient", "float64", "cpu")
+        found = verdict.judge(task, cell, config, arrays, Result(1.0, counts, Seconds(), Memory()), yardstick)
+        assert found[0] == outcome
+    wrong = Result(1.0, counts | {"parameters": 5}, Seconds(), Memory())
+    cell = Cell(case, "jax", "library", "gradient", "float64", "cpu")
+    assert verdict.judge(task, cell, config, arrays, wrong, yardstick)[0] == "disagrees"

@@ -13,9 +13,11 @@ from suite.backends.base import Prepared
 from suite.measure import finite_differences
 from suite.spec import Array, Arrays
 from suite.tasks.flow import data, quadratic
-from suite.tasks.flow.spec import TASK, FlowConfig
+from suite.tasks.flow.spec import TASK, VARIATIONAL, FlowConfig
+from suite.tasks.flow.targets import LOG_DENSITY
 
 PYTHON_BACKENDS = ("numpy", "torch", "jax")
+DISCRETE = ("discrete", "checkpointed")
 
 
 def prepared(backend: str, config: FlowConfig, method: str, inputs: Arrays, precision: str = "float64") -> Prepared:
@@ -32,7 +34,7 @@ def gradient(backend: str, config: FlowConfig, method: str, inputs: Arrays) -> t
 
 
 @pytest.mark.parametrize("backend", PYTHON_BACKENDS)
-@pytest.mark.parametrize("method", TASK.methods)
+@pytest.mark.parametrize("method", DISCRETE)
 @pytest.mark.parametrize("size", ["tiny", "small", "medium"])
 def test_the_quadratic_flow_is_exact(backend: str, method: str, size: str) -> None:
     config = TASK.configure("quadratic", size)
@@ -73,9 +75,10 @@ def test_the_closed_form_survives_equal_eigenvalues() -> None:
     assert np.allclose(slope, near, rtol=1e-7)
 
 
+@pytest.mark.parametrize("variant", TASK.variants)
 @pytest.mark.parametrize(("size", "seed"), [("tiny", 0), ("tiny", 1), ("tiny", 2), ("small", 0)])
-def test_the_reference_agrees_with_finite_differences(size: str, seed: int) -> None:
-    config = TASK.configure("density", size)
+def test_the_reference_agrees_with_finite_differences(size: str, seed: int, variant: str) -> None:
+    config = TASK.configure(variant, size)
     inputs = TASK.draw(config, seed)
     functions = tasks.functions("flow", "numpy", config, "discrete")
     batch = dict(inputs)
@@ -88,12 +91,12 @@ def test_the_reference_agrees_with_finite_differences(size: str, seed: int) -> N
 
 
 @pytest.mark.parametrize("backend", PYTHON_BACKENDS)
-@pytest.mark.parametrize("size", ["tiny", "small"])
-def test_backends_and_adjoints_agree_with_the_reference(backend: str, size: str) -> None:
-    config = TASK.configure("density", size)
+@pytest.mark.parametrize(("variant", "size"), [*((v, "tiny") for v in TASK.variants), ("density", "small")])
+def test_backends_and_adjoints_agree_with_the_reference(backend: str, size: str, variant: str) -> None:
+    config = TASK.configure(variant, size)
     inputs = TASK.draw(config, 1)
     value, reference = gradient("numpy", config, "discrete", dict(inputs))
-    for method in TASK.methods:
+    for method in DISCRETE:
         found, slope = gradient(backend, config, method, dict(inputs))
         assert found == pytest.approx(value, rel=1e-13)
         assert np.linalg.norm(slope - reference) <= 1e-13 * np.linalg.norm(reference)
@@ -104,7 +107,7 @@ def test_float32_stays_float32_and_is_near(backend: str) -> None:
     config = TASK.configure("density", "tiny")
     inputs = TASK.draw(config, 1)
     _, reference = gradient("numpy", config, "discrete", dict(inputs))
-    for method in TASK.methods:
+    for method in DISCRETE:
         cell = prepared(backend, config, method, dict(inputs), "float32")
         _, slope = cell.fetch(cell.gradient())
         assert slope.dtype == np.float32
@@ -129,6 +132,33 @@ def test_outputs_fit_the_value(backend: str) -> None:
     assert -outputs["log_density"].mean() == pytest.approx(value, rel=1e-13)
     bits = (value - inputs["log_jacobian"].mean()) / (64 * np.log(2))
     assert outputs["bits_per_dim"] == pytest.approx(bits, rel=1e-13)
+
+
+@pytest.mark.parametrize("backend", PYTHON_BACKENDS)
+@pytest.mark.parametrize("method", ["discrete", "library"])
+def test_outputs_of_the_free_energy(backend: str, method: str) -> None:
+    config = TASK.configure("ising", "tiny")
+    inputs = TASK.draw(config, 0)
+    if method == "library":
+        pytest.importorskip({"numpy": "scipy", "torch": "torchdiffeq", "jax": "diffrax"}[backend])
+    cell = prepared(backend, config, method, dict(inputs))
+    outputs, value = cell.outputs(), cell.fetch_value(cell.value())
+    assert outputs["samples"].shape == inputs["data"].shape
+    assert outputs["free_energy"].mean() == pytest.approx(value, rel=1e-13)
+    assert outputs["free_energy_per_site"] == pytest.approx(value / config.dim, rel=1e-13)
+    log_target, _ = LOG_DENSITY["ising"](outputs["samples"], inputs)
+    assert outputs["log_density"] - log_target == pytest.approx(outputs["free_energy"], rel=1e-12)
+
+
+@pytest.mark.parametrize("variant", VARIATIONAL)
+def test_the_free_energy_does_not_know_up_from_down(variant: str) -> None:
+    """The potential and the targets are even, so z and −z are worth the same; this kills any odd term."""
+    config = TASK.configure(variant, "tiny")
+    inputs = TASK.draw(config, 0)
+    value, slope = gradient("numpy", config, "discrete", dict(inputs))
+    other, other_slope = gradient("numpy", config, "discrete", inputs | {"data": -inputs["data"]})
+    assert other == pytest.approx(value, rel=1e-14)
+    assert np.allclose(other_slope, slope, rtol=1e-12, atol=1e-13)
 
 
 def test_the_loss_does_not_depend_on_the_order_of_hidden_units() -> None:

@@ -150,12 +150,12 @@ TASK = Task(
     float32_floor=3e-4,
     references={"long_chain": "dominant"},
     undefined=undefined,
+    bound=lambda config: 0.0,  # where the planted levels or state are met
     fit=Fit(
         variants=("spectrum", "ground_state", "long_chain"),
         size="small",
         steps=500,
         rate=0.01,
         draw=draw,
-        floor=lambda config: (0.0, "zero, where the planted levels or state are met"),
     ),
 )

@@ -165,12 +165,12 @@ TASK = Task(
     memory=memory,
     tolerance=1e-12,
     closed_form=closed_form,
+    bound=lambda config: 0.0,  # at p = π
     fit=Fit(
         variants=("bars_and_stripes", "gaussian"),
         size="small",
         steps=2000,
         rate=0.1,
         draw=draw,
-        floor=lambda config: (0.0, "zero, at p = π"),
     ),
 )

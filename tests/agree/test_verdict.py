@@ -109,9 +109,9 @@ def test_a_task_may_set_a_floor_under_the_float32_tolerance() -> None:
     task = replace(tasks.get(case.task), float32_floor=3e-4)
     single, double = (Cell(case, "jax", task.methods[0], "gradient", p, "cpu") for p in ("float32", "float64"))
     lucky, unlucky = (verdict.Yardstick("k", 1.0, np.ones(4), float32_error=error) for error in (1e-9, 1e-3))
-    assert verdict.tolerance(task, single, lucky) == 3e-4
-    assert verdict.tolerance(task, single, unlucky) == pytest.approx(1e-2)
-    assert verdict.tolerance(task, double, lucky) == task.tolerance < 1e-9
+    assert verdict.tolerance(task, single, None, lucky) == 3e-4
+    assert verdict.tolerance(task, single, None, unlucky) == pytest.approx(1e-2)
+    assert verdict.tolerance(task, double, None, lucky) == task.tolerance < 1e-9
 
 
 def test_finite_differences_that_contradict_the_reference_are_told() -> None:

@@ -36,7 +36,8 @@ def tests(session: nox.Session) -> None:
     """All tests; those that need Julia are skipped, with the reason, where there is none."""
     install(session, "test")
     setup_julia(session)
-    session.run("pytest", "--ignore=tests/benchmarks", *session.posargs)
+    # Two at a time: most of the time goes into compiling, and a test process holds up to two frameworks.
+    session.run("pytest", "--numprocesses=2", "--dist=worksteal", "--ignore=tests/benchmarks", *session.posargs)
 
 
 @nox.session

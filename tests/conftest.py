@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
+# One thread for each test process, before NumPy is loaded; and of several test processes (pytest-xdist) each its own
+# processor, or all would bind their workers to the same one.
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+if (_worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
+    _allowed = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {_allowed[int(_worker.removeprefix("gw")) % len(_allowed)]})
+
+# ruff: noqa: E402
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

@@ -28,9 +28,15 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.mark.parametrize("task", tasks.NAMES)
 def test_every_cell_of_every_backend_is_ok(run: Runner, backend: str, task: str, tmp_path: Path) -> None:
-    request = plan.Request(tasks=(task,), backends=(backend,), precisions=("float64", "float32"))
     julia = find_julia.find() if backend == "julia" else None
-    records = run(request, julia=julia)
+    records = run(plan.Request(tasks=(task,), backends=(backend,)), julia=julia)
+    # In float32 the first method will do: the others take the same operations, and each cell is compiled anew.
+    methods = tasks.get(task).methods[:1]
+    records += run(
+        plan.Request(tasks=(task,), backends=(backend,), methods=methods, precisions=("float32",)),
+        julia=julia,
+        resume=True,
+    )
     assert {record.backend for record in records} == {"numpy", backend}
     for record in records:
         assert record.outcome == "ok", f"{record.cell.name}: {record.reason}"

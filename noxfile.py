@@ -69,4 +69,12 @@ def report(session: nox.Session) -> None:
     """The main job: every task on every backend that can be had, and a report of it."""
     install(session)
     setup_julia(session)
-    session.run("diffprog", "run", *(session.posargs or ["--size", "tiny,small"]))
+    session.run("diffprog", "run", *session.posargs)
+
+
+@nox.session
+def fit(session: nox.Session) -> None:
+    """Optimises a task on every backend that can be had; arguments go to `diffprog fit`."""
+    install(session)
+    setup_julia(session)
+    session.run("diffprog", "fit", *(session.posargs or ["qcbm"]))

@@ -134,8 +134,8 @@ def test_a_page_that_no_longer_fits_is_told(tmp_path: Path) -> None:
 def julia_copy(copy: Path) -> Iterator[Path]:
     """The copy, with only the task of the page in Julia's workload and tests.
 
-    To precompile the workload of all tasks takes minutes, and their tests run elsewhere. What is to be shown here is that
-    the page's own lines work.
+    To precompile the workload of all tasks takes minutes, and their tests run elsewhere. What is to be shown here is
+    that the page's own lines work.
     """
     of_the_page = changes((ROOT / "CONTRIBUTING.md").read_text())
     (entry,) = (change for change in of_the_page if change.path == "julia/src/precompile.jl")

@@ -182,6 +182,8 @@ class Task:
         draw: ``(config, seed)`` to float64 arrays: ``params`` of shape ``(P,)`` and the data.
         layout: the names and shapes within ``params``.
         work: the work invariants that every backend must report, from the configuration alone.
+        extent: ``config`` to the name and the number of what the cost grows with, for the fits of time and memory
+            against size; without unit, and larger for each larger size of a variant.
         memory: ``(config, method, itemsize)`` to an estimate of the peak host memory of a gradient, in bytes.
         tolerance: the largest relative L2 error of a float64 gradient against the reference.
         closed_form: ``(config, inputs)`` to ``(value, gradient)`` where the exact answer is known, else None.
@@ -206,6 +208,7 @@ class Task:
     draw: Callable[[Any, int], Arrays]
     layout: Callable[[Any], Layout]
     work: Callable[[Any], dict[str, int]]
+    extent: Callable[[Any], tuple[str, float]]
     memory: Callable[[Any, str, int], int]
     tolerance: float
     closed_form: Callable[[Any, Mapping[str, Array]], tuple[float, Array] | None] = lambda config, inputs: None

@@ -11,7 +11,6 @@ if (_worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_set
     _allowed = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {_allowed[int(_worker.removeprefix("gw")) % len(_allowed)]})
 
-# ruff: noqa: E402
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

@@ -41,6 +41,15 @@ def test_declarations_are_consistent(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", tasks.NAMES)
+def test_extents_grow_with_the_size(name: str) -> None:
+    task = tasks.get(name)
+    for variant in task.variants:
+        names, extents = zip(*(task.extent(task.configure(variant, size)) for size in SIZES), strict=True)
+        assert len(set(names)) == 1
+        assert extents[0] > 0 and np.all(np.diff(extents) > 0)
+
+
+@pytest.mark.parametrize("name", tasks.NAMES)
 @pytest.mark.parametrize("size", ["tiny", "small"])
 def test_inputs_are_the_same_bit_for_bit(name: str, size: str) -> None:
     task = tasks.get(name)

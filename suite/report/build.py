@@ -7,7 +7,7 @@ from pathlib import Path
 from suite import fits
 from suite.errors import UsageError
 from suite.records import Journal
-from suite.report import figures, fit_page, page, pictures, style, tables, work_precision
+from suite.report import figures, fit_page, growth, growth_figure, page, pictures, style, tables, work_precision
 
 
 def write(folder: Path) -> Path:
@@ -23,15 +23,19 @@ def write(folder: Path) -> Path:
     records = Journal(folder).read()
     if not records:
         raise UsageError(f"{folder} holds no records: there is nothing to report")
+    cells = tables.cells(records)
+    grown = growth.points(cells)
     frames = {
-        "cells": tables.cells(records),
+        "cells": cells,
         "samples": tables.samples(records),
         "pairs": tables.pairs(records, folder),
+        "growth": growth.exponents(grown),
+        "growth_points": grown,
     }
     try:
         tables.write(frames, folder / "tables")
         with style.settings():
-            drawn = figures.draw(frames["cells"], frames["pairs"])
+            drawn = figures.draw(cells, frames["pairs"]) | growth_figure.draw(grown)
             work = work_precision.read(folder / "work_precision.csv")
             diagram = None if work is None else work_precision.draw(work)
             drawn |= {} if diagram is None else {"work_precision": diagram}
@@ -40,7 +44,7 @@ def write(folder: Path) -> Path:
                 name: style.save(figure, folder / "figures", name)
                 for name, figure in pictures.draw(folder, records).items()
             }
-        report = page.Report(folder, records, frames["cells"], charts, scenes)
+        report = page.Report(folder, records, cells, charts, scenes, page.rows(frames["growth"]))
         page.replace(folder / "summary.md", page.summary(report))
         page.replace(folder / "index.html", page.html(report))
     except OSError as error:

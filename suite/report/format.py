@@ -50,6 +50,16 @@ def tax(number: float | None) -> str:
     return ABSENT if number is None or not math.isfinite(number) else f"{number:.3f}\u00d7"
 
 
+def count(number: float) -> str:
+    """A whole number with its thousands apart."""
+    return f"{number:,.0f}".replace(",", "\u202f")
+
+
+def exponent(number: float | None, sizes: int) -> str:
+    """A fitted exponent, without unit, and the number of sizes behind it, such as ``1.02 (3 sizes)``."""
+    return ABSENT if number is None or not math.isfinite(number) else f"{number:.2f} ({sizes} sizes)"
+
+
 def clip(text: str, limit: int = 400) -> str:
     """At most ``limit`` characters, the middle left out: a traceback's first and last words matter most."""
     text = text.strip()

@@ -15,7 +15,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from suite.records import Record
 from suite.report import evidence, format
-from suite.report.figures import CHEAP, TAX
+from suite.report.figures import TAX
+from suite.report.goals import CHEAP, goal
 from suite.report.style import COLOURS
 from suite.report.tables import NOISE
 
@@ -25,6 +26,7 @@ _CAPTIONS = {
     "agreement": "Relative L2 difference of every pair of gradients; exact equality is written 0.",
     "work_precision": "Error against a converged answer, over the work and the time that it takes; logarithmic axes.",
     "harness": "Time in the harness over the time of the same function in a bare loop.",
+    "growth": "Time of one call and peak host memory above what the worker held before, against size; log-log.",
 }
 
 
@@ -52,6 +54,8 @@ class Report:
     frame: pd.DataFrame
     charts: dict[str, Path]
     scenes: dict[str, Path]
+    growth: Sequence[dict[str, Any]] = ()
+    """Rows of the table of that name."""
 
     @property
     def title(self) -> str:
@@ -82,7 +86,10 @@ class Report:
 
     @cached_property
     def cells(self) -> list[dict[str, Any]]:
-        return [cell | {"dear": evidence.dear(cell)} for cell in rows(self.frame)]
+        return [
+            cell | {"dear": evidence.dear(cell), "goal": goal(cell["task"], cell["method"])}
+            for cell in rows(self.frame)
+        ]
 
     @property
     def timed(self) -> list[dict[str, Any]]:
@@ -91,6 +98,15 @@ class Report:
     @property
     def ratios(self) -> list[dict[str, Any]]:
         return [cell for cell in self.cells if cell["gradient_over_value"] is not None]
+
+    @property
+    def dear(self) -> list[dict[str, Any]]:
+        return [cell for cell in self.cells if cell["dear"]]
+
+    @property
+    def grown(self) -> list[dict[str, Any]]:
+        """The rows of ``growth`` with a heading in the place of their case."""
+        return [row | {"case": f"{row['task']}-{row['variant']} against {row['extent_name']}"} for row in self.growth]
 
     @property
     def taxed(self) -> list[dict[str, Any]]:
@@ -174,6 +190,8 @@ def environment() -> Environment:
         "error": format.error,
         "ratio": format.ratio,
         "tax": format.tax,
+        "count": format.count,
+        "exponent": format.exponent,
         "clip": format.clip,
         "md": format.markdown,
         "by_case": by_case,

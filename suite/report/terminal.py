@@ -15,7 +15,7 @@ from rich.text import Text
 from suite.fits import FitRecord
 from suite.records import Record
 from suite.report import evidence, format, tables
-from suite.report.figures import CHEAP
+from suite.report.goals import goal
 from suite.report.page import by_case, rows
 
 WIDE = 110
@@ -99,7 +99,9 @@ def _row(cell: dict[str, Any]) -> dict[str, Text]:
         "allowed": Text(format.ABSENT if tolerance is None else f"{tolerance:.0e}"),
         "value": Text(format.seconds(cell["value_median_s"])),
         "gradient": Text(format.seconds(cell["gradient_median_s"])),
-        "ratio": Text(format.ratio(ratio), "yellow" if ratio is not None and ratio > CHEAP else ""),
+        "ratio": Text(
+            format.ratio(ratio), "yellow" if ratio is not None and ratio > goal(cell["task"], cell["method"]) else ""
+        ),
         "first": Text(format.seconds(first)),
         "peak": Text(format.ABSENT if peak is None else f"{peak / 2**20:.0f} MiB"),
         "engine": Text(cell["engine"]),

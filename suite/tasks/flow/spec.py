@@ -130,6 +130,17 @@ def work(config: FlowConfig) -> dict[str, int]:
     return {"parameters": layout(config).size, "rhs_evaluations": 4 * config.steps, "steps": config.steps}
 
 
+def extent(config: FlowConfig) -> tuple[str, float]:
+    """The multiplications of one matrix product at every step. No single dimension would do: sizes change all of them.
+
+    A time that is bound by these products then grows with exponent 1. S of ``quadratic`` is d x d: d² in place of d·h.
+    """
+    rows = config.steps * config.batch * config.dim
+    if config.variant == "quadratic":
+        return "N·B·d²", float(rows * config.dim)
+    return "N·B·d·h", float(rows * config.hidden)
+
+
 def memory(config: FlowConfig, method: str, itemsize: int) -> int:
     """``discrete`` keeps some five (B, h) and three (B, d) arrays for each of the 4N stages.
 
@@ -204,6 +215,7 @@ TASK = Task(
     draw=draw,
     layout=layout,
     work=work,
+    extent=extent,
     memory=memory,
     tolerance=1e-11,
     approximation=approximation,

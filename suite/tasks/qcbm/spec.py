@@ -121,6 +121,11 @@ def work(config: QcbmConfig) -> dict[str, int]:
     }
 
 
+def extent(config: QcbmConfig) -> tuple[str, float]:
+    """The state vector: each of the d layers passes over it. The depth grows too, from 3 at tiny to 10."""
+    return "2ⁿ amplitudes", float(1 << config.qubits)
+
+
 def memory(config: QcbmConfig, method: str, itemsize: int) -> int:
     """Counted in complex states of 2ⁿ amplitudes.
 
@@ -162,6 +167,7 @@ TASK = Task(
     draw=draw,
     layout=layout,
     work=work,
+    extent=extent,
     memory=memory,
     tolerance=1e-12,
     closed_form=closed_form,

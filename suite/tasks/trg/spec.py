@@ -89,6 +89,11 @@ def work(config: TrgConfig) -> dict[str, int]:
     }
 
 
+def extent(config: TrgConfig) -> tuple[str, float]:
+    """χ, whose sixth power a step costs. Iterations, and the side of ``disordered``, grow with the size as well."""
+    return "bond dimension χ", float(config.chi)
+
+
 def memory(config: TrgConfig, method: str, itemsize: int) -> int:
     """The tape keeps of each step U and V of every matrix, (D², D²), its factors, and the two χ²×D² products.
 
@@ -118,6 +123,7 @@ TASK = Task(
     draw=draw,
     layout=layout,
     work=work,
+    extent=extent,
     memory=memory,
     tolerance=1e-9,
     closed_form=closed_form,

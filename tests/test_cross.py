@@ -50,7 +50,8 @@ def test_every_cell_of_every_backend_is_ok(run: Runner, backend: str, task: str,
         assert record.provenance.source
     work: dict[Case, list[dict[str, int]]] = {}
     for record in records:
-        work.setdefault(record.cell.case, []).append(record.invariants)
+        if record.method not in tasks.get(task).adaptive:  # such a method decides for itself how much it does
+            work.setdefault(record.cell.case, []).append(record.invariants)
     assert all(counts == counted[0] for counted in work.values() for counts in counted)
     for record in records:
         with np.load(tmp_path / "run" / record.arrays) as arrays:

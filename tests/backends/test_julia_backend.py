@@ -57,4 +57,7 @@ try:
 except Unsupported as error:
     print(error)
 """
-    assert in_julia(julia, code).strip() == 'no method of flow "telepathy"; there are: discrete, checkpointed'
+    assert (
+        in_julia(julia, code).strip()
+        == 'no method of flow "telepathy"; there are: discrete, checkpointed, backsolve, library'
+    )

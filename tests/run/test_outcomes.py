@@ -18,7 +18,9 @@ from suite.run import driver, plan
 from tests.conftest import Runner
 
 FAULTY = str(Path(__file__).with_name("faulty_worker.py"))
-REQUEST = plan.Request(tasks=("flow",), variants=("quadratic",), backends=("numpy",))
+REQUEST = plan.Request(
+    tasks=("flow",), variants=("quadratic",), backends=("numpy",), methods=("discrete", "checkpointed")
+)
 """Two cells in one worker: ``discrete``, the reference, and ``checkpointed``, which goes wrong."""
 
 

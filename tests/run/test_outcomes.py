@@ -72,7 +72,8 @@ def test_a_run_killed_half_way_keeps_its_cells_and_resumes(run: Runner, tmp_path
         "import sys, pathlib; from suite.run import driver, plan\n"
         "r = driver.Run(pathlib.Path(sys.argv[1]), driver.Settings(seconds=0.0, command=sys.argv[2:]))\n"
         "r.start(resume=False)\n"
-        "r.run(plan.cells(plan.Request(tasks=('flow',), variants=('quadratic',), backends=('numpy',), methods=('discrete', 'checkpointed'))))\n"
+        "methods = ('discrete', 'checkpointed')\n"
+        "r.run(plan.cells(plan.Request(('flow',), ('quadratic',), backends=('numpy',), methods=methods)))\n"
     )
     arguments = [sys.executable, "-c", code, str(tmp_path / "run")]
     marked = tmp_path / "faulty_worker.py"  # a name of its own, to be told from other workers

@@ -91,7 +91,7 @@ def _planes(samples: Samples, data: Array | None, variant: str = "") -> Figure:
 
 
 def _contours(axes: Axes, variant: str, reach: float) -> None:
-    line = np.linspace(-reach, reach, 121)
+    line = np.linspace(-reach, reach, 120)  # an even number: none at the origin, where `ring` has no slope
     x, y = np.meshgrid(line, line)
     log_density, _ = targets.LOG_DENSITY[variant](np.stack([x.ravel(), y.ravel()], axis=1), {})
     axes.contour(x, y, np.exp(log_density).reshape(x.shape), levels=5, colors="#999999", linewidths=0.8)

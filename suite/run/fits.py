@@ -66,7 +66,7 @@ def planned(request: Request) -> list[FitRecord]:
             FitRecord(
                 task=task.name, variant=variant, size=size, seed=request.seed, backend=backend,
                 method=request.method or task.reference_method(variant), optimiser=optimiser, steps=steps, rate=rate,
-                outcome="stopped", bound=bound,
+                outcome="stopped", bound=None if bound is None else float(bound),
             )
             for backend in BACKENDS
             if request.backends is None or backend in request.backends

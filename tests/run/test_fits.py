@@ -57,6 +57,19 @@ def test_a_fit_leaves_its_curve_its_state_and_a_page(tmp_path: Path) -> None:
     assert "30 steps done" in page
 
 
+@pytest.mark.parametrize(
+    ("task", "variant"),
+    [(task, v) for task in FITTABLE for v in tasks.get(task).fit.variants],  # type: ignore[union-attr]
+)
+def test_every_fit_can_be_drawn(task: str, variant: str, tmp_path: Path) -> None:
+    request = fits.Request(task, (variant,), "tiny", ("numpy",), optimisers=("adam",), steps=3)
+    (fit,) = run(request, tmp_path)
+    assert fit.outcome == "ok", fit.reason
+    bound = fit.bound
+    assert bound is None or fit.final_loss is None or bound - 5 <= fit.final_loss  # a batch scatters about its mean
+    assert build.write(tmp_path).read_text().count("data:image/png") == 2
+
+
 @pytest.mark.cross
 @pytest.mark.parametrize("task", FITTABLE)
 @pytest.mark.parametrize("backend", ["torch", "jax", pytest.param("julia", marks=pytest.mark.julia)])

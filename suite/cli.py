@@ -78,6 +78,7 @@ def run(
     backend: Names = None,
     method: Names = None,
     operator: Names = None,
+    engine: Names = None,
     precision: Names = None,
     device: Names = None,
     seed: Names = None,
@@ -97,13 +98,16 @@ def run(
     """Compute, check and time cells; write a report folder.
 
     Every option may be repeated or given as a comma list; what is left out means all there is, but for --size (tiny),
-    --operator (gradient), --precision (float64), --device (cpu) and --seed (0).
+    --operator (gradient), --engine (each operator's default; or `all`), --precision (float64), --device (cpu) and
+    --seed (0).
 
     Exit codes: 0 all cells ok, unsupported or unavailable; 1 a cell disagrees, errs, crashes or times out, or a
     required backend is unavailable; 2 the command itself was wrong; 130 stopped by Ctrl-C.
 
     Examples:
     `diffprog run --task qcbm --size small`
+
+    `diffprog run --task trg --operator jvp,hvp --engine all`
 
     `diffprog run --backend torch,jax --precision float64,float32 --out reports/pair`
 
@@ -118,6 +122,7 @@ def run(
         backends=names(backend),
         methods=names(method),
         operators=names(operator) or ("gradient",),
+        engines=names(engine) or (),
         precisions=names(precision) or ("float64",),
         devices=names(device) or ("cpu",),
         seeds=_seeds(names(seed)),

@@ -26,7 +26,7 @@ class FitRecord(msgspec.Struct, frozen=True, kw_only=True):
     size: str
     seed: int
     backend: str
-    engine: str = ""
+    made_with: str = ""
     method: str
     optimiser: str
     steps: int

@@ -13,14 +13,17 @@ import msgspec
 from suite.errors import UsageError
 from suite.spec import Case, Cell
 
-SCHEMA = 1
+SCHEMA = 2
 FILE = "records.jsonl"
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Seconds(msgspec.Struct, frozen=True, kw_only=True, rename={"import_": "import"}):
-    """Wall-clock seconds by phase. Lists hold the raw steady samples, each the time of *one* call."""
+    """Wall-clock seconds by phase. Lists hold the raw steady samples, each the time of *one* call.
+
+    ``gradient`` stands for the cell's derivative, be it a gradient, a jvp or an hvp.
+    """
 
     import_: float | None = None
     """From the start of the worker process to the framework being imported and ready (Julia: its start included)."""
@@ -67,13 +70,17 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     value: float | None = None
     """|L − L_ref| / max(1, |L_ref|)."""
     gradient: Errors | None = None
+    """Of the cell's derivative: a gradient, an hvp, or a jvp (whose error is relative to ‖g‖)."""
     tolerance: float
     """What ``gradient.relative_l2`` and ``value`` were judged by."""
     closed_form: float | None = None
     """Relative L2 error of the gradient against the exact answer, where one is known."""
     finite_differences: float | None = None
-    """Largest |finite difference − g·v| / ‖g‖ over the host's random directions; only on the reference."""
+    """Largest |finite difference − g·v| / ‖g‖ over the host's random directions (of an hvp: of gradients, / ‖Hv‖)."""
     finite_differences_tolerance: float | None = None
+    identity: float | None = None
+    """Of a jvp: |J v − g·v| / ‖g‖ with g by the backend's default engine, the adjoint identity."""
+    identity_tolerance: float | None = None
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +111,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     size: str
     seed: int
     backend: str
-    engine: str = ""
+    engine: str
+    """What differentiates; see ``suite.engines``."""
+    made_with: str = ""
+    """What the task is made with on this backend, in a word or two."""
     method: str
     operator: str
     precision: str
@@ -130,7 +140,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def cell(self) -> Cell:
         case = Case(self.task, self.variant, self.size, self.seed)
-        return Cell(case, self.backend, self.method, self.operator, self.precision, self.device)
+        return Cell(case, self.backend, self.method, self.operator, self.precision, self.device, self.engine)
 
 
 Line = TypeVar("Line", bound=msgspec.Struct)

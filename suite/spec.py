@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from suite import engines
 from suite.errors import UsageError
 
 Array = NDArray[Any]
@@ -25,7 +26,8 @@ BACKENDS = ("numpy", "torch", "jax", "julia")
 SIZES = ("tiny", "small", "medium", "large")
 PRECISIONS = ("float64", "float32")
 DEVICES = ("cpu", "cuda")
-OPERATORS = ("value", "gradient")
+OPERATORS = ("value", "gradient", "jvp", "hvp")
+"""L(θ); dL/dθ; dL/dθ·v, by forward mode where an engine has one; d²L/dθ²·v. v is a direction that the host draws."""
 OPTIMISERS = ("adam", "lbfgs")
 OUTCOMES = (
     "ok",
@@ -110,7 +112,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Cell:
-    """A case computed by one method on one backend, device and precision."""
+    """A case computed by one method and engine on one backend, device and precision.
+
+    ``engine`` is what differentiates; the backend's default for the operator where it is left out.
+    """
 
     case: Case
     backend: str
@@ -118,11 +123,16 @@ class Cell:
     operator: str
     precision: str
     device: str
+    engine: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.engine:
+            object.__setattr__(self, "engine", engines.default(self.backend, self.case.task, self.operator))
 
     @property
     def key(self) -> str:
         """A name that is unique within its case and fit for a file."""
-        return f"{self.backend}-{self.method}-{self.operator}-{self.precision}-{self.device}"
+        return f"{self.backend}-{self.engine}-{self.method}-{self.operator}-{self.precision}-{self.device}"
 
     @property
     def name(self) -> str:
@@ -135,14 +145,21 @@ class Functions:
     """What a task gives a backend: plain functions of ``(theta, data)`` in the framework's own arrays.
 
     ``value`` returns the scalar loss; ``gradient`` returns ``(loss, dL/dθ)`` with the gradient flat, in θ's order;
-    ``outputs`` returns named arrays for pictures and further checks; ``work`` counts the work that was really done.
+    ``outputs`` returns named arrays for pictures and further checks; ``work`` counts the work that was really done;
+    ``made_with`` says in a word or two what computes.
+    ``loss`` is the value as the framework's engines can differentiate it, None for a method that is a rule of its own
+    for gradients. ``jvp`` and ``hvp`` of ``(theta, data, v)`` return ``(loss, dL/dθ·v)`` and ``(loss, d²L/dθ²·v)``;
+    None where an engine makes them from ``loss``, or there are none.
     """
 
     value: Callable[[Any, Any], Any]
     gradient: Callable[[Any, Any], tuple[Any, Any]]
     outputs: Callable[[Any, Any], dict[str, Any]]
     work: Callable[[Any, Any], dict[str, int]]
-    engine: str
+    made_with: str
+    loss: Callable[[Any, Any], Any] | None = None
+    jvp: Callable[[Any, Any, Any], tuple[Any, Any]] | None = None
+    hvp: Callable[[Any, Any, Any], tuple[Any, Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -186,6 +203,7 @@ class Task:
             against size; without unit, and larger for each larger size of a variant.
         memory: ``(config, method, itemsize)`` to an estimate of the peak host memory of a gradient, in bytes.
         tolerance: the largest relative L2 error of a float64 gradient against the reference.
+        tolerances: by operator, where it is not ``tolerance``: second derivatives lose more digits than first ones.
         closed_form: ``(config, inputs)`` to ``(value, gradient)`` where the exact answer is known, else None.
         approximation: ``(config, method, precision)`` to the error that the method itself makes, relative, for methods
             that approximate what the reference computes: a cell is then judged by the larger of this and ``tolerance``.
@@ -211,6 +229,7 @@ class Task:
     extent: Callable[[Any], tuple[str, float]]
     memory: Callable[[Any, str, int], int]
     tolerance: float
+    tolerances: Mapping[str, float] = field(default_factory=dict)
     closed_form: Callable[[Any, Mapping[str, Array]], tuple[float, Array] | None] = lambda config, inputs: None
     approximation: Callable[[Any, str, str], float] = lambda config, method, precision: 0.0
     adaptive: tuple[str, ...] = ()

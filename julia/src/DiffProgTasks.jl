@@ -1,7 +1,7 @@
 """
 Differentiable scientific programs with their values, gradients and work counts.
 
-`build(task, method, config, data)` makes a problem; `value`, `gradient`, `outputs`, `work` and `engine` ask it. Nothing
+`build(task, method, config, data)` makes a problem; `value`, `gradient`, `outputs`, `work` and `made_with` ask it. Nothing
 here times, prints or draws random numbers. Arrays are column-major: a C-ordered array of shape (B, d) from elsewhere is a
 `d × B` matrix here, without a copy.
 """

@@ -309,6 +309,6 @@ function work(problem::EigensolverProblem{T}, θ) where {T}
     )
 end
 
-engine(problem::EigensolverProblem) = engine(problem.case.method)
-engine(::DenseEigen) = "LAPACK, Zygote"
-engine(::DominantEigen) = "KrylovKit, Zygote"
+made_with(problem::EigensolverProblem) = made_with(problem.case.method)
+made_with(::DenseEigen) = "LAPACK, Zygote"
+made_with(::DominantEigen) = "KrylovKit, Zygote"

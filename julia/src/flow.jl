@@ -545,4 +545,4 @@ flow_work(::Library, problem, θ) = (
     adaptive_evaluations_gradient = Base.invokelatest(adaptive_gradient, problem.case, θ)[3],
 )
 
-engine(problem::FlowProblem) = problem.case.method isa Library ? SOLVER.name : "Zygote"
+made_with(problem::FlowProblem) = problem.case.method isa Library ? SOLVER.name : "Zygote"

@@ -30,11 +30,11 @@ Counts of the work that one evaluation of the loss really does.
 function work end
 
 """
-    engine(problem) -> String
+    made_with(problem) -> String
 
-What computes the gradient.
+What it is made with: the packages that compute the value and differentiate it.
 """
-function engine end
+function made_with end
 
 """
     nparameters(problem) -> Int

@@ -3,7 +3,7 @@ using PrecompileTools: @compile_workload, @setup_workload
 "Calls every function of a problem once."
 function exercise(problem::Problem{T}) where {T}
     θ = fill(T(0.1), nparameters(problem))
-    return value(problem, θ), gradient(problem, θ), outputs(problem, θ), work(problem, θ), engine(problem)
+    return value(problem, θ), gradient(problem, θ), outputs(problem, θ), work(problem, θ), made_with(problem)
 end
 
 # Every variant, method and precision once on a tiny problem, so that first calls do not compile.

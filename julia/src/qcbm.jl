@@ -239,7 +239,7 @@ function work(problem::QcbmProblem, θ)
     )
 end
 
-engine(problem::QcbmProblem) = engine(problem.method)
-engine(::Reverse) = "Yao"
-engine(::Adjoint) = "Yao blocks, own sweep"
-engine(::ParameterShift) = "Yao"
+made_with(problem::QcbmProblem) = made_with(problem.method)
+made_with(::Reverse) = "Yao"
+made_with(::Adjoint) = "Yao blocks, own sweep"
+made_with(::ParameterShift) = "Yao"

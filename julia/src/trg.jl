@@ -282,4 +282,4 @@ function work(problem::TrgProblem, θ)
     return (; parameters = length(θ), iterations, svds, bond_dimension, multiply_adds)
 end
 
-engine(::TrgProblem) = "Zygote"
+made_with(::TrgProblem) = "Zygote"

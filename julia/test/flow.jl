@@ -129,7 +129,7 @@ if HAS_SOLVER
         counts = work(library, θ)
         @test counts.parameters == length(θ)
         @test 0 < counts.adaptive_evaluations < counts.adaptive_evaluations_gradient
-        @test engine(library) == "OrdinaryDiffEqTsit5"
+        @test made_with(library) == "OrdinaryDiffEqTsit5"
     end
 else
     @testset "the adaptive solver is not installed" begin
@@ -199,7 +199,7 @@ end
     @test value(problem, θ) ≈ -sum(out.log_density) / 7
     @test only(out.bits_per_dim) ≈ -sum(out.log_density + problem.case.goal.log_jacobian) / 7 / (3 * log(2))
     @test work(problem, θ) === (parameters = 25, rhs_evaluations = 24, steps = 6)
-    @test engine(problem) == "Zygote"
+    @test made_with(problem) == "Zygote"
     @test nparameters(problem) == 25
 end
 

@@ -112,7 +112,7 @@ end
 @testset "work" begin
     problem, θ = born_machine()
     @test work(problem, θ) === (parameters = 40, rotations = 40, cnots = 12, layers = 4, qubits = 4)
-    @test engine.(first.((born_machine(; method) for method in METHODS))) == ["Yao", "Yao blocks, own sweep", "Yao"]
+    @test made_with.(first.((born_machine(; method) for method in METHODS))) == ["Yao", "Yao blocks, own sweep", "Yao"]
 end
 
 @testset "precision $T, $method, $kernel" for T in (Float64, Float32), method in METHODS, kernel in ("integer", "hamming")

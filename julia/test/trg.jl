@@ -154,7 +154,7 @@ end
     @test work(problem, θ) === (parameters = 1, iterations = 6, svds = 12, bond_dimension = 8, multiply_adds = flops)
     torus, θ = ising("disordered"; chi = 4)
     @test work(torus, θ).svds == 30
-    @test engine(problem) == "Zygote"
+    @test made_with(problem) == "Zygote"
 end
 
 @testset "precision $T, $variant" for T in (Float64, Float32), variant in ("classic", "disordered")

@@ -8,11 +8,11 @@ from suite.records import Errors
 from suite.spec import Array, Layout
 
 
-def compare(x: Array, y: Array, layout: Layout | None = None) -> Errors:
+def compare(x: Array, y: Array, layout: Layout | None = None, scale: float | None = None) -> Errors:
     """The errors of ``x`` against ``y``, both finite and of shape (P,).
 
-    ``relative_l2`` is ‖x − y‖/‖y‖ (the absolute error where y = 0), ``max_rho`` the largest
-    ρ = |x − y|/max(1, |x| + |y|), ``cosine`` x·y/(‖x‖‖y‖) (1 where both vanish).
+    ``relative_l2`` is ‖x − y‖/‖y‖ (the absolute error where y = 0), or ‖x − y‖/``scale`` where that is given,
+    ``max_rho`` the largest ρ = |x − y|/max(1, |x| + |y|), ``cosine`` x·y/(‖x‖‖y‖) (1 where both vanish).
     """
     x, y = x.astype(np.float64), y.astype(np.float64)
     difference, norm_x, norm_y = float(np.linalg.norm(x - y)), float(np.linalg.norm(x)), float(np.linalg.norm(y))
@@ -20,7 +20,7 @@ def compare(x: Array, y: Array, layout: Layout | None = None) -> Errors:
     worst = int(rho.argmax()) if rho.size else 0
     both = norm_x * norm_y
     return Errors(
-        relative_l2=difference / (norm_y or 1.0),
+        relative_l2=difference / (scale or norm_y or 1.0),
         max_rho=float(rho.max(initial=0.0)),
         cosine=float(x @ y / both) if both else float(norm_x == norm_y),
         worst=worst,

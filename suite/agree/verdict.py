@@ -23,19 +23,21 @@ FLOAT32_REFERENCE = 1e4 * FLOAT32_EPS
 
 @dataclass(frozen=True)
 class Yardstick:
-    """What the cells of one case are judged by.
+    """What the cells of one case and operator are judged by.
 
     Attributes:
         key: the reference cell's key.
         value: its float64 value.
-        gradient: its float64 gradient, shape (P,).
+        derivative: its float64 gradient or hvp, shape (P,), or jvp, shape ().
+        scale: what errors are relative to, where it is not the derivative's own norm: ‖g‖ for a jvp, which may cancel.
         float32_error: relative L2 error of the reference's own float32 gradient, None until it is known.
         exact: value and gradient in closed form, where there is one.
     """
 
     key: str
     value: float
-    gradient: Array
+    derivative: Array
+    scale: float | None = None
     float32_error: float | None = None
     exact: tuple[float, Array] | None = None
 
@@ -43,7 +45,7 @@ class Yardstick:
 def tolerance(task: Task, cell: Cell, config: Any, yardstick: Yardstick) -> float:
     """The largest relative L2 error that ``cell`` may have: of rounding, or of its method where that is larger."""
     if cell.precision == "float64":
-        rounding = task.tolerance
+        rounding = task.tolerances.get(cell.operator, task.tolerance)
     elif yardstick.float32_error is None:
         rounding = FLOAT32_REFERENCE
     else:
@@ -57,15 +59,18 @@ def damage(task: Task, cell: Cell, config: Any, arrays: Arrays) -> str:
         return f"the value is {float(arrays['value'])}"
     if cell.operator == "value":
         return ""
-    gradient, layout = arrays["gradient"], task.layout(config)
-    if gradient.shape != (layout.size,):
-        return f"the gradient has shape {gradient.shape}, not ({layout.size},)"
-    if gradient.dtype != cell.precision:
-        return f"the gradient is {gradient.dtype}, not {cell.precision}"
-    wrong = np.flatnonzero(~np.isfinite(gradient))
+    found, layout, name = arrays[cell.operator], task.layout(config), cell.operator
+    expected = () if name == "jvp" else (layout.size,)
+    if found.shape != expected:
+        return f"the {name} has shape {found.shape}, not {expected}"
+    if found.dtype != cell.precision:
+        return f"the {name} is {found.dtype}, not {cell.precision}"
+    wrong = np.flatnonzero(~np.isfinite(found))
+    if wrong.size and name == "jvp":
+        return f"the jvp is {float(found)}"
     if wrong.size:
         first = layout.name_of(int(wrong[0]))
-        return f"{wrong.size} of {layout.size} gradient components are not finite, the first is {first}"
+        return f"{wrong.size} of {layout.size} {name} components are not finite, the first is {first}"
     return ""
 
 
@@ -81,16 +86,18 @@ def judge(
     if reason:
         return "disagrees", reason, None
     value = float(arrays["value"])
-    gradient = arrays.get("gradient")
-    itself = Yardstick("itself", value, gradient) if yardstick is None and gradient is not None else yardstick
+    derivative = arrays.get(cell.operator) if cell.operator != "value" else None
+    itself = Yardstick("itself", value, derivative) if yardstick is None and derivative is not None else yardstick
     if itself is None:
         return "ok", "", None
     allowed = tolerance(task, cell, config, itself)
     value_error = errors.of_value(value, itself.value)
-    found = errors.compare(gradient, itself.gradient, task.layout(config)) if gradient is not None else None
-    from_exact = None
-    if itself.exact is not None and gradient is not None:
-        from_exact = errors.compare(gradient, itself.exact[1]).relative_l2
+    found, from_exact = None, None
+    if derivative is not None:
+        layout = task.layout(config) if cell.operator != "jvp" else None
+        found = errors.compare(derivative.reshape(-1), itself.derivative.reshape(-1), layout, itself.scale)
+    if itself.exact is not None and cell.operator == "gradient" and derivative is not None:
+        from_exact = errors.compare(derivative, itself.exact[1]).relative_l2
     agreement = Agreement(
         reference="itself" if itself.key == cell.key else itself.key,
         value=value_error,
@@ -99,14 +106,16 @@ def judge(
         closed_form=from_exact,
         finite_differences=result.finite_differences,
         finite_differences_tolerance=result.finite_differences_tolerance,
+        identity=result.identity,
+        identity_tolerance=result.identity_tolerance,
     )
     work = task.work(config)
     if cell.method in task.adaptive:
         work = {"parameters": work["parameters"]}
-    return _verdict(work, result, agreement)
+    return _verdict(work, cell.operator, result, agreement)
 
 
-def _verdict(work: dict[str, int], result: Result, agreement: Agreement) -> tuple[str, str, Agreement]:
+def _verdict(work: dict[str, int], operator: str, result: Result, agreement: Agreement) -> tuple[str, str, Agreement]:
     allowed, found, exact = agreement.tolerance, agreement.gradient, agreement.closed_form
     reasons = [
         f"work invariant {name} is {result.invariants.get(name)} where the task demands {demanded}"
@@ -117,12 +126,16 @@ def _verdict(work: dict[str, int], result: Result, agreement: Agreement) -> tupl
         reasons.append(f"the value is off by {agreement.value:.2e} (at most {allowed:.1e})")
     if found is not None and found.relative_l2 is not None and found.relative_l2 > allowed:
         reasons.append(
-            f"the gradient is off by {found.relative_l2:.2e} in relative L2 (at most {allowed:.1e}), "
-            f"worst at {found.worst_name}"
+            f"the {operator} is off by {found.relative_l2:.2e} in relative L2 (at most {allowed:.1e})"
+            + (f", worst at {found.worst_name}" if found.worst_name else "")
         )
     if exact is not None and exact > allowed:
         reasons.append(f"the gradient is {exact:.2e} from the closed form (at most {allowed:.1e})")
     difference, bound = agreement.finite_differences, agreement.finite_differences_tolerance
     if difference is not None and bound is not None and difference > bound:
         reasons.append(f"finite differences are off by {difference:.2e} (at most {bound:.1e})")
+    if agreement.identity is not None and agreement.identity > (agreement.identity_tolerance or 0):
+        reasons.append(
+            f"the adjoint identity is broken by {agreement.identity:.2e} (at most {agreement.identity_tolerance:.1e})"
+        )
     return ("disagrees" if reasons else "ok"), "; ".join(reasons), agreement

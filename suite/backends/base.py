@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any, Protocol
 
+import numpy as np
+
+from suite import engines
 from suite.spec import Array, Arrays
 
 
@@ -23,27 +26,51 @@ class Unsupported(Exception):
 
 
 @dataclass(frozen=True)
+class Ask:
+    """What is asked of a cell besides its value.
+
+    Attributes:
+        operator: gradient, jvp or hvp; with value it means a gradient.
+        engine: what makes it; the backend's default if empty.
+        direction: v (P,) in float64, for a jvp or an hvp.
+    """
+
+    operator: str = "gradient"
+    engine: str = ""
+    direction: Array = field(default_factory=lambda: np.empty(0))
+
+    def named(self, backend: str, task: str) -> Ask:
+        """The same with its engine named."""
+        return self if self.engine else replace(self, engine=engines.default(backend, task, self.operator))
+
+
+GRADIENT = Ask()
+
+
+@dataclass(frozen=True)
 class Prepared:
     """One cell, ready to run: every input is on the device and nothing is left to convert.
 
-    ``value`` and ``gradient`` start the work and return the framework's own result; ``synchronise(result)`` returns
-    when that result is complete. ``fetch`` brings ``(value, gradient)`` to the host as float and array (P,).
-    ``value_at(θ)`` is the value at other parameters, given and returned on the host: for finite differences.
-    ``value_by_hand(n)`` and ``gradient_by_hand(n)`` call the bare function n times the way a user would, each call
+    ``value`` and ``derivative`` start the work and return the framework's own result; ``synchronise(result)`` returns
+    when that result is complete. ``fetch`` brings ``(value, derivative)`` to the host as a float and an array: (P,) for
+    a gradient and an hvp, () for a jvp. ``value_at(θ)`` is the value and ``gradient_at(θ)`` the gradient by the default
+    engine, at other parameters, given and returned on the host: for finite differences and identities.
+    ``value_by_hand(n)`` and ``derivative_by_hand(n)`` call the bare function n times the way a user would, each call
     complete before the next, and return the seconds it took: the yardstick for what the harness costs.
     """
 
     value: Callable[[], Any]
-    gradient: Callable[[], Any]
+    derivative: Callable[[], Any]
     synchronise: Callable[[Any], None]
     fetch_value: Callable[[Any], float]
     fetch: Callable[[Any], tuple[float, Any]]
     value_at: Callable[[Array], float]
+    gradient_at: Callable[[Array], Array]
     outputs: Callable[[], Arrays]
     work: Callable[[], dict[str, int]]
     value_by_hand: Callable[[int], float]
-    gradient_by_hand: Callable[[int], float]
-    engine: str
+    derivative_by_hand: Callable[[int], float]
+    made_with: str
 
 
 class Adam(Protocol):
@@ -68,7 +95,7 @@ class Trainer:
     gradient_at: Callable[[Array, int], tuple[float, Array]]
     outputs_at: Callable[[Array], Arrays]
     adam: Callable[[Array, float], Adam]
-    engine: str
+    made_with: str
 
 
 class Backend(Protocol):
@@ -84,11 +111,11 @@ class Backend(Protocol):
             Unsupported: if the backend never computes on such a device.
         """
 
-    def prepare(self, task: str, config: Any, method: str, inputs: Arrays) -> Prepared:
+    def prepare(self, task: str, config: Any, method: str, inputs: Arrays, ask: Ask = GRADIENT) -> Prepared:
         """Moves the float64 host ``inputs`` to the device in the opened precision and builds the cell.
 
         Raises:
-            Unsupported: if this backend has no such method.
+            Unsupported: if this backend has no such method, or the engine cannot do what is asked.
         """
 
     def trainer(self, task: str, config: Any, method: str, batches: Sequence[Arrays], source: Array) -> Trainer:
@@ -114,13 +141,13 @@ def in_precision(inputs: Arrays, precision: str) -> Arrays:
     return {name: array.astype(precision) if array.dtype.kind == "f" else array for name, array in inputs.items()}
 
 
-def by_hand(function: Callable[[Any, Any], Any], theta: Any, data: Any) -> Callable[[int], float]:
+def by_hand(function: Callable[..., Any], *arguments: Any) -> Callable[[int], float]:
     """The bare loop for a framework whose calls return finished results."""
 
     def run(calls: int) -> float:
         start = perf_counter()
         for _ in range(calls):
-            function(theta, data)
+            function(*arguments)
         return perf_counter() - start
 
     return run

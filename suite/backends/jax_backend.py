@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from suite import tasks
-from suite.backends.base import Prepared, Trainer, Unavailable, Unsupported, in_precision
+from suite.backends.base import GRADIENT, Ask, Prepared, Trainer, Unavailable, Unsupported, in_precision
 from suite.spec import Array, Arrays
 
 
@@ -58,39 +58,50 @@ class JaxBackend:
         jax.config.update("jax_enable_x64", precision == "float64")
         jax.config.update("jax_default_matmul_precision", "highest")
 
-    def prepare(self, task: str, config: Any, method: str, inputs: Arrays) -> Prepared:
+    def prepare(self, task: str, config: Any, method: str, inputs: Arrays, ask: Ask = GRADIENT) -> Prepared:
+        from suite.backends import jax_engines
+
         jax = self.jax
         try:
             functions = tasks.functions(task, self.name, config, method)
         except NotImplementedError as error:
             raise Unsupported(str(error)) from error
+
+        def place(x: Array) -> Any:
+            return jax.device_put(x.astype(self.precision), self.device)
+
         host = in_precision(inputs, self.precision)
         data = {name: jax.device_put(array, self.device) for name, array in host.items()}
         theta = data.pop("params")
         value, gradient = jax.jit(functions.value), jax.jit(functions.gradient)
-        jax.block_until_ready((theta, data))
+        derivative = jax.jit(jax_engines.derivative(functions, ask.named(self.name, task)))
+        arguments: tuple[Any, ...] = (theta, data)
+        if ask.operator in ("jvp", "hvp"):
+            arguments += (place(ask.direction),)
+        jax.block_until_ready(arguments)
 
-        def loop(function: Any) -> Any:
+        def loop(function: Any, *arguments: Any) -> Any:
             def run(calls: int) -> float:
                 start = perf_counter()
                 for _ in range(calls):
-                    jax.block_until_ready(function(theta, data))
+                    jax.block_until_ready(function(*arguments))
                 return perf_counter() - start
 
             return run
 
         return Prepared(
             value=partial(value, theta, data),
-            gradient=partial(gradient, theta, data),
+            derivative=partial(derivative, *arguments),
             synchronise=jax.block_until_ready,
             fetch_value=float,
             fetch=lambda result: (float(result[0]), np.asarray(result[1])),
-            value_at=lambda x: float(value(jax.device_put(x.astype(self.precision), self.device), data)),
+            value_at=lambda x: float(value(place(x), data)),
+            gradient_at=lambda x: np.asarray(gradient(place(x), data)[1]),
             outputs=lambda: {name: np.asarray(x) for name, x in jax.jit(functions.outputs)(theta, data).items()},
             work=partial(functions.work, theta, data),
-            value_by_hand=loop(value),
-            gradient_by_hand=loop(gradient),
-            engine=functions.engine,
+            value_by_hand=loop(value, theta, data),
+            derivative_by_hand=loop(derivative, *arguments),
+            made_with=functions.made_with,
         )
 
     def trainer(self, task: str, config: Any, method: str, batches: Sequence[Arrays], source: Array) -> Trainer:
@@ -123,7 +134,7 @@ class JaxBackend:
         def adam(x: Array, rate: float) -> JaxAdam:
             return JaxAdam(jax, objective, placed, place(x.astype(self.precision)), rate)
 
-        return Trainer(len(placed), gradient_at, outputs_at, adam, functions.engine)
+        return Trainer(len(placed), gradient_at, outputs_at, adam, functions.made_with)
 
     def versions(self) -> dict[str, str]:
         import jaxlib

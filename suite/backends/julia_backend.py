@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from suite.backends.base import Prepared, Trainer, Unavailable, Unsupported, by_hand, in_precision
+from suite.backends.base import GRADIENT, Ask, Prepared, Trainer, Unavailable, Unsupported, by_hand, in_precision
 from suite.spec import Array, Arrays
 
 
@@ -63,42 +63,64 @@ class JuliaBackend:
                 raise Unsupported(str(error.exception.msg)) from error
             raise
 
+    def _derivation(self, problem: Any, ask: Ask) -> Any:
+        """What ``DiffProgTasks.derivation`` makes of an operator and an engine."""
+        from juliacall import JuliaError
+
+        operator = "gradient" if ask.operator == "value" else ask.operator
+        try:
+            return self.tasks.derivation(problem, operator, ask.engine)
+        except JuliaError as error:
+            if self.julia.isa(error.exception, self.julia.ArgumentError):
+                raise Unsupported(str(error.exception.msg)) from error
+            raise
+
     def _outputs(self, problem: Any, theta: Any) -> Arrays:
         """Column-major d×B back to (B, d): the transpose is C-contiguous again."""
         named = self.tasks.named(self.tasks.outputs(problem, theta))
         return {str(name): np.array(np.asarray(x).T) for name, x in named.items()}
 
-    def prepare(self, task: str, config: Any, method: str, inputs: Arrays) -> Prepared:
+    def prepare(self, task: str, config: Any, method: str, inputs: Arrays, ask: Ask = GRADIENT) -> Prepared:
         tasks = self.tasks
         host = {name: np.ascontiguousarray(x) for name, x in in_precision(inputs, self.precision).items()}
         wrapped = {name: self._wrap(array) for name, array in host.items()}
         theta = wrapped.pop("params")
         problem = self._problem(task, config, method, wrapped)
-        value, gradient = tasks.value, tasks.gradient
+        value = tasks.value
+        arguments: tuple[Any, ...] = (theta,)
+        derivation = self._derivation(problem, ask.named(self.name, task))
+        direction = ask.direction.astype(self.precision)
+        if ask.operator in ("jvp", "hvp"):
+            arguments += (self._wrap(direction),)
 
         def value_at(x: Array) -> float:
             x = np.ascontiguousarray(x.astype(self.precision))
             return float(value(problem, self._wrap(x)))
 
-        def fetch(result: Any) -> tuple[float, Any]:
-            loss, theta_bar = result
-            return float(loss), np.array(theta_bar)
+        def gradient_at(x: Array) -> Array:
+            x = np.ascontiguousarray(x.astype(self.precision))
+            return np.array(tasks.gradient(problem, self._wrap(x))[1])
 
-        def synchronise(result: Any, _host: Any = host) -> None:
+        def fetch(result: Any) -> tuple[float, Any]:
+            loss, found = result
+            return float(loss), np.array(found, dtype=self.precision)
+
+        def synchronise(result: Any, _memory: Any = (host, direction)) -> None:
             """Julia returns finished results. The default argument keeps the wrapped memory alive."""
 
         return Prepared(
             value=partial(value, problem, theta),
-            gradient=partial(gradient, problem, theta),
+            derivative=partial(tasks.derive, derivation, *arguments),
             synchronise=synchronise,
             fetch_value=float,
             fetch=fetch,
             value_at=value_at,
+            gradient_at=gradient_at,
             outputs=partial(self._outputs, problem, theta),
             work=lambda: {str(k): int(v) for k, v in tasks.named(tasks.work(problem, theta)).items()},
             value_by_hand=by_hand(value, problem, theta),
-            gradient_by_hand=by_hand(gradient, problem, theta),
-            engine=str(tasks.engine(problem)),
+            derivative_by_hand=by_hand(tasks.derive, derivation, *arguments),
+            made_with=str(tasks.made_with(problem)),
         )
 
     def trainer(self, task: str, config: Any, method: str, batches: Sequence[Arrays], source: Array) -> Trainer:
@@ -129,7 +151,7 @@ class JuliaBackend:
             theta = hold(x)
             return JuliaAdam(tasks, problems, wrapped_tilt, tasks.adam(self._wrap(theta), rate))
 
-        return Trainer(len(problems), gradient_at, outputs_at, adam, str(tasks.engine(problems[0])))
+        return Trainer(len(problems), gradient_at, outputs_at, adam, str(tasks.made_with(problems[0])))
 
     def versions(self) -> dict[str, str]:
         import juliacall

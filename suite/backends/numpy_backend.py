@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from suite import tasks
-from suite.backends.base import Prepared, Trainer, Unsupported, by_hand, in_precision
+from suite.backends.base import GRADIENT, Ask, Prepared, Trainer, Unsupported, by_hand, in_precision
 from suite.spec import Array, Arrays
 
 
@@ -43,25 +43,33 @@ class NumpyBackend:
 
         self.precision = precision
 
-    def prepare(self, task: str, config: Any, method: str, inputs: Arrays) -> Prepared:
+    def prepare(self, task: str, config: Any, method: str, inputs: Arrays, ask: Ask = GRADIENT) -> Prepared:
         try:
             functions = tasks.functions(task, self.name, config, method)
         except NotImplementedError as error:
             raise Unsupported(str(error)) from error
         data = in_precision(inputs, self.precision)
         theta = data.pop("params")
+        derivative: Callable[..., Any] | None = functions.gradient
+        arguments: tuple[Any, ...] = (theta, data)
+        if ask.operator in ("jvp", "hvp"):
+            derivative = getattr(functions, ask.operator)
+            arguments = (theta, data, ask.direction.astype(self.precision))
+        if derivative is None:
+            raise Unsupported(f"no {ask.operator} is written by hand for method {method} of {task}")
         return Prepared(
             value=partial(functions.value, theta, data),
-            gradient=partial(functions.gradient, theta, data),
+            derivative=partial(derivative, *arguments),
             synchronise=lambda result: None,
             fetch_value=float,
             fetch=lambda result: (float(result[0]), np.asarray(result[1])),
             value_at=lambda x: float(functions.value(x.astype(self.precision), data)),
+            gradient_at=lambda x: np.asarray(functions.gradient(x.astype(self.precision), data)[1]),
             outputs=partial(functions.outputs, theta, data),
             work=partial(functions.work, theta, data),
             value_by_hand=by_hand(functions.value, theta, data),
-            gradient_by_hand=by_hand(functions.gradient, theta, data),
-            engine=functions.engine,
+            derivative_by_hand=by_hand(derivative, *arguments),
+            made_with=functions.made_with,
         )
 
     def trainer(self, task: str, config: Any, method: str, batches: Sequence[Arrays], source: Array) -> Trainer:
@@ -80,7 +88,7 @@ class NumpyBackend:
             gradient_at=gradient_at,
             outputs_at=lambda theta: functions.outputs(theta, cast[0]),
             adam=partial(NumpyAdam, gradient_at),
-            engine=functions.engine,
+            made_with=functions.made_with,
         )
 
     def versions(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""PyTorch, eager. TF32 is off."""
+"""PyTorch. TF32 is off."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from suite import tasks
-from suite.backends.base import Prepared, Trainer, Unavailable, Unsupported, in_precision
+from suite.backends.base import GRADIENT, Ask, Prepared, Trainer, Unavailable, Unsupported, in_precision
 from suite.spec import Array, Arrays
 
 
@@ -51,7 +51,9 @@ class TorchBackend:
         torch.backends.cudnn.allow_tf32 = False
         torch.use_deterministic_algorithms(mode=True, warn_only=True)
 
-    def prepare(self, task: str, config: Any, method: str, inputs: Arrays) -> Prepared:
+    def prepare(self, task: str, config: Any, method: str, inputs: Arrays, ask: Ask = GRADIENT) -> Prepared:
+        from suite.backends import torch_engines
+
         torch = self.torch
         try:
             functions = tasks.functions(task, self.name, config, method)
@@ -60,6 +62,10 @@ class TorchBackend:
         host = in_precision(inputs, self.precision)
         data = {name: torch.from_numpy(array).to(self.device) for name, array in host.items()}
         theta = data.pop("params")
+        value, derivative = torch_engines.build(functions, ask.named(self.name, task))
+        arguments: tuple[Any, ...] = (theta, data)
+        if ask.operator in ("jvp", "hvp"):
+            arguments += (torch.from_numpy(ask.direction.astype(self.precision)).to(self.device),)
         on_gpu = self.device.type == "cuda"
         if on_gpu:
             torch.cuda.reset_peak_memory_stats()
@@ -68,11 +74,11 @@ class TorchBackend:
             if on_gpu:
                 torch.cuda.synchronize()
 
-        def loop(function: Any) -> Any:
+        def loop(function: Any, *arguments: Any) -> Any:
             def run(calls: int) -> float:
                 start = perf_counter()
                 for _ in range(calls):
-                    function(theta, data)
+                    function(*arguments)
                     if on_gpu:
                         torch.cuda.synchronize()
                 return perf_counter() - start
@@ -80,17 +86,18 @@ class TorchBackend:
             return run
 
         return Prepared(
-            value=partial(functions.value, theta, data),
-            gradient=partial(functions.gradient, theta, data),
+            value=partial(value, theta, data),
+            derivative=partial(derivative, *arguments),
             synchronise=synchronise,
             fetch_value=lambda result: float(result.item()),
             fetch=lambda result: (float(result[0].item()), result[1].cpu().numpy()),
             value_at=lambda x: float(functions.value(torch.as_tensor(x).to(theta), data).item()),
+            gradient_at=lambda x: functions.gradient(torch.as_tensor(x).to(theta), data)[1].cpu().numpy(),
             outputs=lambda: {name: x.cpu().numpy() for name, x in functions.outputs(theta, data).items()},
             work=partial(functions.work, theta, data),
-            value_by_hand=loop(functions.value),
-            gradient_by_hand=loop(functions.gradient),
-            engine=functions.engine,
+            value_by_hand=loop(value, theta, data),
+            derivative_by_hand=loop(derivative, *arguments),
+            made_with=functions.made_with,
         )
 
     def trainer(self, task: str, config: Any, method: str, batches: Sequence[Arrays], source: Array) -> Trainer:
@@ -121,7 +128,7 @@ class TorchBackend:
         def adam(x: Array, rate: float) -> TorchAdam:
             return TorchAdam(torch, objective, place(x.astype(self.precision)), rate)
 
-        return Trainer(len(placed), gradient_at, outputs_at, adam, functions.engine)
+        return Trainer(len(placed), gradient_at, outputs_at, adam, functions.made_with)
 
     def versions(self) -> dict[str, str]:
         found = {"torch": str(self.torch.__version__)}

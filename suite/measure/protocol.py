@@ -29,6 +29,9 @@ class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
     size: str
     method: str
     inputs: str
+    operator: str = "gradient"
+    engine: str = ""
+    """What differentiates; the backend's default if empty."""
     overrides: dict[str, int | float] = {}
     """Fields of the configuration to change, such as the number of steps."""
 
@@ -36,7 +39,6 @@ class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
 class Measure(msgspec.Struct, frozen=True, tag="measure"):
     """Run and time the prepared cell; write its value, gradient and outputs to ``arrays``."""
 
-    operator: str
     samples: int
     seconds: float
     """About how long to sample for, once the least number of samples is there."""
@@ -85,7 +87,7 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """``Open`` or ``Prepare`` is done."""
 
     seconds: float
-    engine: str = ""
+    made_with: str = ""
     versions: dict[str, str] = {}
     switches: dict[str, str] = {}
 
@@ -100,6 +102,8 @@ class Result(msgspec.Struct, frozen=True, tag="result"):
     memory: Memory
     finite_differences: float | None = None
     finite_differences_tolerance: float | None = None
+    identity: float | None = None
+    identity_tolerance: float | None = None
 
 
 class Sampled(msgspec.Struct, frozen=True, tag="sampled"):
@@ -120,7 +124,7 @@ class Step(msgspec.Struct, frozen=True, tag="step"):
 class Fitted(msgspec.Struct, frozen=True, tag="fitted"):
     """``Fit`` is done."""
 
-    engine: str
+    made_with: str
     seconds: float
     evaluations: int
     """Of value and gradient."""

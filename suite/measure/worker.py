@@ -14,13 +14,17 @@ import numpy as np
 import psutil
 
 from suite import backends, tasks
-from suite.backends.base import Backend, Prepared, Unavailable, Unsupported
+from suite.backends.base import Ask, Backend, Prepared, Unavailable, Unsupported
 from suite.measure import clock, finite_differences, fitting, memory, protocol
 from suite.records import Memory, Seconds
 from suite.spec import Arrays
 
 LONG_CALL = 1.0
 """Seconds. On longer calls what the harness costs is not measured: it cannot matter, and would double the run."""
+
+
+IDENTITY = 450
+"""Roundings that the two sides of the adjoint identity may differ by: 1e-13 in float64."""
 
 
 class Worker:
@@ -55,9 +59,11 @@ class Worker:
         if request.overrides:
             config = dataclasses.replace(config, **request.overrides)
         self.directions = self.inputs.pop("directions")
-        self.prepared = self.backend.prepare(request.task, config, request.method, self.inputs)
+        self.operator = request.operator
+        ask = Ask(request.operator, request.engine, self.directions[0])
+        self.prepared = self.backend.prepare(request.task, config, request.method, self.inputs, ask)
         self.setup = perf_counter() - start
-        return protocol.Ready(self.setup, engine=self.prepared.engine)
+        return protocol.Ready(self.setup, made_with=self.prepared.made_with)
 
     def measure(self, request: protocol.Measure) -> protocol.Reply:
         cell = self.prepared
@@ -68,12 +74,12 @@ class Worker:
         runs = {"value": clock.looped(cell.value, cell.synchronise)}
         by_hand = {"value_by_hand": cell.value_by_hand}
         first_gradient = None
-        if request.operator == "gradient":
-            first_gradient, result = clock.timed(cell.gradient, cell.synchronise)
-            value, arrays["gradient"] = cell.fetch(result)
+        if self.operator != "value":
+            first_gradient, result = clock.timed(cell.derivative, cell.synchronise)
+            value, arrays[self.operator] = cell.fetch(result)
             arrays["value"] = np.asarray(value)
-            runs["gradient"] = clock.looped(cell.gradient, cell.synchronise)
-            by_hand["gradient_by_hand"] = cell.gradient_by_hand
+            runs["gradient"] = clock.looped(cell.derivative, cell.synchronise)
+            by_hand["gradient_by_hand"] = cell.derivative_by_hand
         del result
         self.say(protocol.Phase("sampling"))
         if max(run(1) for run in runs.values()) < LONG_CALL:
@@ -81,7 +87,7 @@ class Worker:
         taken = clock.sample(runs, request.samples, request.seconds)
         used = Memory(host_before=self.host_before, host_peak=memory.peak(), device_peak=self.backend.device_peak())
         self.say(protocol.Phase("checking"))
-        difference = self._finite_differences(request.directions, arrays)
+        difference, identity = self._finite_differences(request.directions, arrays), self._identity(arrays)
         invariants = cell.work()
         arrays |= cell.outputs()
         np.savez(request.arrays, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its options
@@ -103,17 +109,34 @@ class Worker:
             memory=used,
             finite_differences=difference[0],
             finite_differences_tolerance=difference[1],
+            identity=identity[0],
+            identity_tolerance=identity[1],
         )
 
     def _finite_differences(self, directions: int, arrays: Arrays) -> tuple[float | None, float | None]:
-        """The gradient against differences of the cell's own value, along the host's random directions."""
-        if not directions or "gradient" not in arrays:
+        """The derivative against differences of the cell's own value or gradient, along the host's directions."""
+        theta, cell = self.inputs["params"], self.prepared
+        if not directions or self.operator == "value" or not np.isfinite(arrays[self.operator]).all():
             return None, None
-        theta = self.inputs["params"]
-        return finite_differences.check(self.prepared.value_at, theta, arrays["gradient"], self.directions[:directions])
+        if self.operator == "gradient":
+            return finite_differences.check(cell.value_at, theta, arrays["gradient"], self.directions[:directions])
+        if self.operator == "jvp":
+            scale = float(np.linalg.norm(cell.gradient_at(theta)))
+            return finite_differences.check_along(cell.value_at, theta, arrays["jvp"], self.directions[0], scale)
+        scale = float(np.linalg.norm(arrays["hvp"]))
+        return finite_differences.check_along(cell.gradient_at, theta, arrays["hvp"], self.directions[0], scale)
+
+    def _identity(self, arrays: Arrays) -> tuple[float | None, float | None]:
+        """The adjoint identity ⟨1, J v⟩ = ⟨Jᵀ 1, v⟩ of a jvp with the backend's own gradient, relative to ‖g‖."""
+        if self.operator != "jvp" or not np.isfinite(arrays["jvp"]).all():
+            return None, None
+        gradient = self.prepared.gradient_at(self.inputs["params"]).astype(np.float64)
+        direction = self.directions[0].astype(arrays["jvp"].dtype).astype(np.float64)
+        error = abs(float(arrays["jvp"]) - float(gradient @ direction)) / (float(np.linalg.norm(gradient)) or 1.0)
+        return error, IDENTITY * float(np.finfo(arrays["jvp"].dtype).eps)
 
     def sample(self, request: protocol.Sample) -> protocol.Reply:
-        call = self.prepared.gradient if request.phase == "gradient" else self.prepared.value
+        call = self.prepared.derivative if request.phase == "gradient" else self.prepared.value
         return protocol.Sampled(clock.timed(call, self.prepared.synchronise)[0])
 
     def fit(self, request: protocol.Fit) -> protocol.Reply:
@@ -131,7 +154,7 @@ class Worker:
 
         running = fitting.Fitting(trainer, inputs, Path(request.arrays), on_step)
         message = running.run(request.optimiser, request.steps, request.rate)
-        return protocol.Fitted(trainer.engine, running.seconds, running.evaluations, message)
+        return protocol.Fitted(trainer.made_with, running.seconds, running.evaluations, message)
 
     def answer(self, request: protocol.Request) -> protocol.Reply:
         try:

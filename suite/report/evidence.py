@@ -37,7 +37,7 @@ SMALL_WORK = 5e-3
 """Seconds. Below this a value is many small operations, and what an engine does around each of them decides."""
 _ENGINE_COST = {
     "eager": "eager dispatch: several small operations backwards for each forward one, and what autograd records",
-    "Zygote": "Zygote makes and calls a pullback for each small operation",
+    "zygote": "Zygote makes and calls a pullback for each small operation",
 }
 
 

@@ -17,7 +17,7 @@ from suite.spec import Case
 
 COLUMNS = {
     "task": "task", "variant": "variant", "size": "size", "seed": "seed", "backend": "backend", "method": "method",
-    "engine": "engine", "optimiser": "optimiser", "outcome": "outcome", "first_loss": "first_loss",
+    "made_with": "made_with", "optimiser": "optimiser", "outcome": "outcome", "first_loss": "first_loss",
     "final_loss": "final_loss", "bound": "bound", "steps_done": "steps_done", "evaluations": "evaluations",
     "seconds": "seconds", "reference": "reference", "deviation": "first_losses_deviation", "message": "message",
     "reason": "reason",

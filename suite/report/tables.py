@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from suite import engines
 from suite.records import Errors, Record
 from suite.report import arrays
 from suite.spec import Array
@@ -30,6 +31,8 @@ _PAIRS = ("case", "precision", "device", "first", "second", "relative_l2", "tole
 def label(record: Record) -> str:
     """A short name that is unique among the cells of one case, precision and device: ``torch · reverse``."""
     name = f"{record.backend} · {record.method}"
+    if record.engine != engines.default(record.backend, record.task, record.operator):
+        name += f" · {record.engine}"
     return name if record.operator == "gradient" else f"{name} · {record.operator}"
 
 
@@ -170,7 +173,7 @@ def pairs(records: Sequence[Record], folder: Path) -> pd.DataFrame:
         groups: dict[tuple[str, str], list[tuple[Record, Array]]] = {}
         for record in sorted(members, key=arrays.rank):
             found = arrays.results(folder, record)
-            if found and "gradient" in found:
+            if found and record.operator == "gradient" and "gradient" in found:
                 groups.setdefault((record.precision, record.device), []).append((record, found["gradient"]))
         for (precision, device), group in groups.items():
             for (a, first), (b, second) in itertools.combinations(group, 2):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -11,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 import suite
-from suite import tasks
+from suite import engines, tasks
 from suite.agree import verdict
 from suite.backends import find_julia
 from suite.errors import UsageError
@@ -39,6 +41,7 @@ class Settings:
         time_limit: seconds a worker may take over one cell.
         julia: where Julia was looked for, and what was found.
         command: how a worker is started.
+        attempt: whether to try cells that ``suite.engines`` declares unsupported.
     """
 
     threads: int = 1
@@ -47,6 +50,7 @@ class Settings:
     time_limit: float = 900.0
     julia: find_julia.Search = field(default_factory=find_julia.Search)
     command: Sequence[str] = COMMAND
+    attempt: bool = False
 
 
 Listener = Callable[[str, Cell | None], None]
@@ -101,7 +105,7 @@ class Run:
         self.settings = settings
         self.listener = listener
         self.journal = Journal(folder)
-        self.yardsticks: dict[Case, verdict.Yardstick] = {}
+        self.yardsticks: dict[tuple[Case, str], verdict.Yardstick] = {}
         self.reasons: dict[Case, str] = {}
         self.records: dict[str, Record] = {}
 
@@ -189,20 +193,25 @@ class Run:
         try:
             inputs = files.write_inputs(self.folder, case)
             undefined = self._undefined(case, config, inputs)
+            if not undefined and not self.settings.attempt:
+                undefined = engines.limit(cell.backend, cell.engine, cell.operator, case.task, case.variant)
             if undefined:
                 self._finish(cell, outcome="unsupported", reason=undefined, **common)
                 return
-            prepare = protocol.Prepare(case.task, case.variant, case.size, cell.method, str(inputs))
+            prepare = protocol.Prepare(
+                case.task, case.variant, case.size, cell.method, str(inputs), cell.operator, cell.engine
+            )
             ready = worker.ask(prepare, self.settings.time_limit, on_phase)
             if isinstance(ready, protocol.Ready):
-                common["engine"] = ready.engine
-                is_reference = cell == plan.reference_cell(case)
+                common["made_with"] = ready.made_with
+                checked = cell.precision == "float64" and (
+                    cell.operator in ("jvp", "hvp") or cell == plan.reference_cell(case)
+                )
                 measure = protocol.Measure(
-                    cell.operator,
                     self.settings.samples,
                     self.settings.seconds,
                     str(self.folder / arrays_file),
-                    directions=10**6 if is_reference else 0,
+                    directions=10**6 if checked else 0,
                 )
                 ready = worker.ask(measure, self.settings.time_limit, on_phase)
         except WorkerDied as death:
@@ -233,12 +242,12 @@ class Run:
         """Judges a measured cell; the first good float64 gradient of a case becomes what the rest is judged by."""
         arrays = files.load(self.folder / arrays_file)
         task = tasks.get(cell.case.task)
-        yardstick = self.yardsticks.get(cell.case)
-        may_lead = cell.precision == "float64" and cell.operator == "gradient" and cell.device == "cpu"
+        yardstick = self.yardsticks.get(_judged_by(cell))
+        may_lead = cell.precision == "float64" and cell.operator != "value" and cell.device == "cpu"
         if yardstick is None and not may_lead:
             outcome, reason, agreement = "error", "there is no reference to compare with: every candidate failed", None
         else:
-            if yardstick is None and "gradient" in arrays and not verdict.damage(task, cell, config, arrays):
+            if yardstick is None and cell.operator in arrays and not verdict.damage(task, cell, config, arrays):
                 yardstick = self._yardstick(cell, config, arrays)
             outcome, reason, agreement = verdict.judge(task, cell, config, arrays, result, yardstick)
         self._finish(
@@ -256,26 +265,29 @@ class Run:
         self._remember(cell)
 
     def _yardstick(self, cell: Cell, config: Any, arrays: Arrays) -> verdict.Yardstick:
-        inputs = files.load(files.write_inputs(self.folder, cell.case))
-        exact = tasks.get(cell.case.task).closed_form(config, inputs)
-        return verdict.Yardstick(cell.key, float(arrays["value"]), arrays["gradient"], exact=exact)
+        scale, exact = None, None
+        if cell.operator == "gradient":
+            inputs = files.load(files.write_inputs(self.folder, cell.case))
+            exact = tasks.get(cell.case.task).closed_form(config, inputs)
+        elif cell.operator == "jvp" and (cell.case, "gradient") in self.yardsticks:
+            scale = float(np.linalg.norm(self.yardsticks[cell.case, "gradient"].derivative))
+        return verdict.Yardstick(cell.key, float(arrays["value"]), arrays[cell.operator], scale, exact=exact)
 
     def _remember(self, cell: Cell) -> None:
         """Takes a good reference cell, of this run or of the one resumed, as what its case is judged by."""
         record = self.records[cell.name]
-        if record.outcome != "ok" or cell.operator != "gradient" or cell.device != "cpu":
+        if record.outcome != "ok" or cell.operator == "value" or cell.device != "cpu":
             return
-        known = self.yardsticks.get(cell.case)
+        known = self.yardsticks.get(_judged_by(cell))
         if known is None and cell.precision == "float64":
             config = tasks.get(cell.case.task).configure(cell.case.variant, cell.case.size)
-            self.yardsticks[cell.case] = self._yardstick(cell, config, files.load(self.folder / record.arrays))
-        elif known is not None and cell == plan.reference_cell(cell.case, "float32"):
+            arrays = files.load(self.folder / record.arrays)
+            self.yardsticks[_judged_by(cell)] = self._yardstick(cell, config, arrays)
+        elif known is not None and cell == plan.reference_cell(cell.case, cell.operator, "float32"):
             agreement = record.agreement
             if agreement is not None and agreement.gradient is not None:
                 error = agreement.gradient.relative_l2
-                self.yardsticks[cell.case] = verdict.Yardstick(
-                    known.key, known.value, known.gradient, error, known.exact
-                )
+                self.yardsticks[_judged_by(cell)] = dataclasses.replace(known, float32_error=error)
 
     def _finish(self, cell: Cell, **what: Any) -> None:
         case = cell.case
@@ -287,6 +299,7 @@ class Run:
             backend=cell.backend,
             method=cell.method,
             operator=cell.operator,
+            engine=cell.engine,
             precision=cell.precision,
             device=cell.device,
             **what,
@@ -294,6 +307,11 @@ class Run:
         self.journal.append(record)
         self.records[cell.name] = record
         self.listener("done", cell)
+
+
+def _judged_by(cell: Cell) -> tuple[Case, str]:
+    """Which yardstick is a cell's: a value is judged with the gradients."""
+    return cell.case, "gradient" if cell.operator == "value" else cell.operator
 
 
 def exit_code(records: Sequence[Record], required: Sequence[str] = ()) -> int:

@@ -165,8 +165,8 @@ class FitRun:
             reply = worker.ask(request, limit, on_phase, on_step)
         if isinstance(reply, protocol.Fitted):
             self._finish(
-                fit, losses, outcome="ok", engine=reply.engine, seconds=reply.seconds, evaluations=reply.evaluations,
-                message=reply.message,
+                fit, losses, outcome="ok", made_with=reply.made_with, seconds=reply.seconds,
+                evaluations=reply.evaluations, message=reply.message,
             )  # fmt: skip
         elif isinstance(reply, protocol.Failure):
             self._finish(fit, losses, outcome=reply.outcome, reason=reply.reason, mend=reply.mend)

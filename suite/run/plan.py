@@ -9,7 +9,7 @@ from itertools import groupby, product
 import numpy as np
 import psutil
 
-from suite import tasks
+from suite import engines, tasks
 from suite.errors import UsageError
 from suite.spec import BACKENDS, DEVICES, OPERATORS, PRECISIONS, SIZES, Case, Cell, Task
 
@@ -27,6 +27,8 @@ class Request:
     backends: tuple[str, ...] | None = None
     methods: tuple[str, ...] | None = None
     operators: tuple[str, ...] = ("gradient",)
+    engines: tuple[str, ...] = ()
+    """Empty: the default of each backend, task and operator."""
     precisions: tuple[str, ...] = ("float64",)
     devices: tuple[str, ...] = ("cpu",)
     seeds: tuple[int, ...] = (0,)
@@ -43,9 +45,17 @@ class Group:
     cells: tuple[Cell, ...]
 
 
-def reference_cell(case: Case, precision: str = "float64") -> Cell:
-    """The cell that the others of its case are compared with."""
-    return Cell(case, "numpy", tasks.get(case.task).reference_method(case.variant), "gradient", precision, "cpu")
+def reference_cell(case: Case, operator: str = "gradient", precision: str = "float64") -> Cell:
+    """The cell that the others of its case and operator are compared with; a value goes with the gradient."""
+    operator = "gradient" if operator == "value" else operator
+    return Cell(case, "numpy", tasks.get(case.task).reference_method(case.variant), operator, precision, "cpu")
+
+
+def _engines(request: Request, backend: str, task: str, operator: str) -> list[str]:
+    """The engines of a backend that were asked for."""
+    if not request.engines:
+        return [engines.default(backend, task, operator)]
+    return [name for name in engines.ENGINES[backend] if "all" in request.engines or name in request.engines]
 
 
 def cells(request: Request) -> list[Cell]:
@@ -59,6 +69,7 @@ def cells(request: Request) -> list[Cell]:
         ("size", request.sizes, SIZES),
         ("backend", request.backends, BACKENDS),
         ("operator", request.operators, OPERATORS),
+        ("engine", request.engines, (*engines.ALL, "all")),
         ("precision", request.precisions, PRECISIONS),
         ("device", request.devices, DEVICES),
     ):
@@ -71,7 +82,7 @@ def cells(request: Request) -> list[Cell]:
         variants = [v for v in task.variants if request.variants is None or v in request.variants]
         methods = [m for m in task.methods if request.methods is None or m in request.methods]
         wanted = [
-            Cell(Case(task.name, variant, size, seed), backend, method, operator, precision, device)
+            Cell(Case(task.name, variant, size, seed), backend, method, operator, precision, device, engine)
             for variant, size, seed, backend, device, precision, operator, method in product(
                 variants,
                 request.sizes,
@@ -82,10 +93,15 @@ def cells(request: Request) -> list[Cell]:
                 request.operators,
                 methods,
             )
-            if operator == "gradient" or method == value_method(task, variant, methods)
+            for engine in _engines(request, backend, task.name, operator)
+            if method == value_method(task, variant, methods)
+            or (operator == "gradient" and engine == engines.default(backend, task.name, operator))
         ]
         found |= dict.fromkeys(reference_cell(cell.case) for cell in wanted)
-        found |= dict.fromkeys(reference_cell(cell.case, "float32") for cell in wanted if cell.precision == "float32")
+        found |= dict.fromkeys(reference_cell(cell.case, cell.operator) for cell in wanted)
+        found |= dict.fromkeys(
+            reference_cell(cell.case, cell.operator, "float32") for cell in wanted if cell.precision == "float32"
+        )
         found |= dict.fromkeys(wanted)
     if not found:
         raise UsageError("nothing to run: the chosen tasks have none of the chosen variants and methods")
@@ -93,7 +109,10 @@ def cells(request: Request) -> list[Cell]:
 
 
 def value_method(task: Task, variant: str, methods: Sequence[str]) -> str:
-    """The method whose value is asked for, as a value knows no method: the reference's, if it is among ``methods``."""
+    """The method for all but gradients by the default engine: the reference's, if it is among ``methods``.
+
+    Values, jvps and hvps know no method, and the other methods are rules of their own, for gradients and no engine.
+    """
     reference = task.reference_method(variant)
     return reference if reference in methods or not methods else methods[0]
 

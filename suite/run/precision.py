@@ -141,9 +141,9 @@ def _points(case: Case, backend: str, ladder: Sequence[Rung], inputs: Path, fold
 
 
 def _requests(case: Case, rung: Rung, inputs: Path, folder: Path, settings: Settings) -> list[protocol.Request]:
-    prepare = protocol.Prepare(case.task, case.variant, case.size, rung.method, str(inputs), rung.overrides)
+    prepare = protocol.Prepare(case.task, case.variant, case.size, rung.method, str(inputs), overrides=rung.overrides)
     arrays = str(folder / "arrays" / "precision.npz")
-    return [prepare, protocol.Measure("gradient", settings.samples, settings.seconds, arrays)]
+    return [prepare, protocol.Measure(settings.samples, settings.seconds, arrays)]
 
 
 def _ask(worker: Worker, requests: Sequence[protocol.Request], settings: Settings) -> protocol.Reply:

@@ -64,7 +64,7 @@ def prepare(workers: dict[tuple[str, str], Worker], folder: Path, case: Case, ba
         ask(worker, protocol.Open(backend, "float64", "cpu", threads))
     inputs = str(files.write_inputs(folder, case))
     ready = ask(worker, protocol.Prepare(case.task, case.variant, case.size, method, inputs))
-    return Bench(worker, ready.engine)
+    return Bench(worker, ready.made_with)
 
 
 def ask(worker: Worker, request: protocol.Request) -> protocol.Ready:

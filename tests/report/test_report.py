@@ -64,7 +64,7 @@ def computed(case: Case = QCBM, backend: str = "numpy", error: float = 0.0, **ch
     reference = "itself" if backend == "numpy" else "numpy-reverse-gradient-float64-cpu"
     measured: dict[str, Any] = {
         "agreement": agreement(error, reference), "seconds": SECONDS, "provenance": ORIGIN, "parameters": 40,
-        "invariants": {"cnots": 12}, "memory": Memory(host_before=2**20, host_peak=300 * 2**20), "engine": "hand",
+        "invariants": {"cnots": 12}, "memory": Memory(host_before=2**20, host_peak=300 * 2**20), "engine": "hand", "made_with": "NumPy",
         "started": "2025-01-02T03:04:05Z", "value": 0.25,
     }  # fmt: skip
     return record(case, backend, **measured | changes)

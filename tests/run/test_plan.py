@@ -36,7 +36,7 @@ def test_a_variant_of_one_task_with_another_task_is_refused() -> None:
 def test_the_reference_is_added_and_comes_first() -> None:
     cells = plan.cells(plan.Request(tasks=("flow",), variants=("density",), backends=("jax",), precisions=("float32",)))
     case = Case("flow", "density", "tiny", 0)
-    assert cells[:2] == [plan.reference_cell(case), plan.reference_cell(case, "float32")]
+    assert cells[:2] == [plan.reference_cell(case), plan.reference_cell(case, precision="float32")]
     assert {cell.backend for cell in cells[2:]} == {"jax"}
 
 

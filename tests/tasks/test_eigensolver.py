@@ -67,7 +67,7 @@ def prepared(
 def gradient(backend: str, config: EigensolverConfig, method: str, inputs: Arrays) -> tuple[float, Array]:
     cell = prepared(backend, config, method, inputs)
     with np.errstate(all="ignore"):  # where a gradient does not exist NumPy warns before it returns NaN
-        return cell.fetch(cell.gradient())
+        return cell.fetch(cell.derivative())
 
 
 def relative(a: Array, b: Array) -> float:
@@ -273,7 +273,7 @@ def test_backends_and_methods_agree_with_the_reference(backend: str, variant: st
     value, expected = gradient("numpy", config, "dense", inputs)
     for method in TASK.methods:
         cell = prepared(backend, config, method, inputs)
-        found, slope = cell.fetch(cell.gradient())
+        found, slope = cell.fetch(cell.derivative())
         assert found == pytest.approx(value, rel=1e-12, abs=1e-13)
         assert cell.fetch_value(cell.value()) == pytest.approx(found, rel=1e-13, abs=1e-14)
         assert slope.dtype == np.float64 and slope.shape == expected.shape
@@ -361,7 +361,7 @@ def test_float32_stays_float32_and_is_near(backend: str, method: str, variant: s
     inputs = TASK.draw(config, 1)
     _, expected = gradient("numpy", config, "dense", inputs)
     cell = prepared(backend, config, method, inputs, "float32")
-    _, slope = cell.fetch(cell.gradient())
+    _, slope = cell.fetch(cell.derivative())
     assert slope.dtype == np.float32
     assert 1e-9 < relative(slope, expected) < TASK.float32_floor
     assert all(x.dtype == np.float32 for x in cell.outputs().values() if x.dtype.kind == "f")
@@ -440,7 +440,7 @@ def test_sixteen_sites_without_a_matrix(backend: str) -> None:
     config, inputs = sixteen()
     cell = prepared(backend, config, "dominant", inputs)
     assert cell.outputs()["energies"][0] == pytest.approx(free_fermions(inputs["params"]), rel=1e-13)
-    _, slope = cell.fetch(cell.gradient())
+    _, slope = cell.fetch(cell.derivative())
     assert abs(inputs["params"] @ slope) < 1e-13
     exact = TASK.closed_form(config, inputs)
     assert exact is not None

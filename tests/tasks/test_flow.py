@@ -30,7 +30,7 @@ def prepared(backend: str, config: FlowConfig, method: str, inputs: Arrays, prec
 
 def gradient(backend: str, config: FlowConfig, method: str, inputs: Arrays) -> tuple[float, Array]:
     cell = prepared(backend, config, method, inputs)
-    return cell.fetch(cell.gradient())
+    return cell.fetch(cell.derivative())
 
 
 @pytest.mark.parametrize("backend", PYTHON_BACKENDS)
@@ -109,7 +109,7 @@ def test_float32_stays_float32_and_is_near(backend: str) -> None:
     _, reference = gradient("numpy", config, "discrete", dict(inputs))
     for method in DISCRETE:
         cell = prepared(backend, config, method, dict(inputs), "float32")
-        _, slope = cell.fetch(cell.gradient())
+        _, slope = cell.fetch(cell.derivative())
         assert slope.dtype == np.float32
         assert np.linalg.norm(slope - reference) <= 1e-5 * np.linalg.norm(reference)
         assert all(x.dtype == np.float32 for x in cell.outputs().values())

@@ -35,7 +35,7 @@ def prepared(backend: str, config: FlowConfig, method: str, precision: str = "fl
 
 def gradient(backend: str, config: FlowConfig, method: str) -> tuple[float, Array]:
     cell = prepared(backend, config, method)
-    return cell.fetch(cell.gradient())
+    return cell.fetch(cell.derivative())
 
 
 def distance(a: Array, b: Array) -> float:
@@ -132,7 +132,7 @@ def test_the_memory_of_backsolve_does_not_grow_with_the_steps_torch() -> None:
 
         cell = prepared("torch", config, method)
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda kept: kept.tensor):
-            cell.gradient()
+            cell.derivative()
         return float(most)
 
     flat(peaks(peak))
@@ -176,7 +176,7 @@ def test_float32_stays_float32_and_is_near(backend: str, method: str) -> None:
     config = TASK.configure("correlated", "tiny")
     _, exact = gradient("numpy", config, "discrete")
     cell = prepared(backend, config, method, "float32")
-    _, slope = cell.fetch(cell.gradient())
+    _, slope = cell.fetch(cell.derivative())
     assert slope.dtype == np.float32
     assert distance(slope, exact) < (1e-5 if method == "backsolve" else TASK.approximation(config, method, "float32"))
     assert all(x.dtype == np.float32 for x in cell.outputs().values())

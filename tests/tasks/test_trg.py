@@ -49,7 +49,7 @@ def prepared(backend: str, config: TrgConfig, inputs: Arrays, precision: str = "
 
 def gradient(backend: str, config: TrgConfig, inputs: Arrays) -> tuple[float, Array]:
     cell = prepared(backend, config, inputs)
-    return cell.fetch(cell.gradient())
+    return cell.fetch(cell.derivative())
 
 
 def at(config: TrgConfig, coupling: float) -> Arrays:
@@ -356,7 +356,7 @@ def test_float32_stays_float32_and_is_near(backend: str, variant: str, size: str
     inputs = TASK.draw(config, 1)
     _, slope = gradient("numpy", config, inputs)
     cell = prepared(backend, config, inputs, "float32")
-    _, single = cell.fetch(cell.gradient())
+    _, single = cell.fetch(cell.derivative())
     assert single.dtype == np.float32
     assert relative(single, slope) < 1e-4
     assert all(x.dtype == np.float32 and np.isfinite(x).all() for x in cell.outputs().values())
@@ -388,7 +388,7 @@ def test_outputs_fit_the_value(backend: str) -> None:
     for config in (TORUS, RANDOM_TORUS):
         inputs = TASK.draw(config, 0)
         cell = prepared(backend, config, inputs)
-        outputs, (value, slope) = cell.outputs(), cell.fetch(cell.gradient())
+        outputs, (value, slope) = cell.outputs(), cell.fetch(cell.derivative())
         assert value == pytest.approx(cell.fetch_value(cell.value()), rel=1e-14)
         assert outputs["free_energy"] == pytest.approx(-value, rel=1e-14)
         assert outputs["energy"] == pytest.approx(-slope.sum(), rel=1e-13)

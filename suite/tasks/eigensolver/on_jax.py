@@ -162,4 +162,4 @@ def build(config: EigensolverConfig, method: str) -> Functions:
         bonds, fields = (-int(column.sum()) for column in columns)
         return {"parameters": theta.size, "matrix_size": len(columns[0]), "bonds": bonds, "fields": fields}
 
-    return Functions(value, jax.value_and_grad(value), outputs, work, engine="jit")
+    return Functions(value, jax.value_and_grad(value), outputs, work, made_with="jit")

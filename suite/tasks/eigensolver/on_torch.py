@@ -167,4 +167,4 @@ def build(config: EigensolverConfig, method: str) -> Functions:
         bonds, fields = (-int(column.sum()) for column in columns)
         return {"parameters": theta.numel(), "matrix_size": len(columns[0]), "bonds": bonds, "fields": fields}
 
-    return Functions(value, gradient, outputs, work, engine="eager")
+    return Functions(value, gradient, outputs, work, made_with="eager")

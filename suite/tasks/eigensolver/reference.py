@@ -133,4 +133,4 @@ def build(config: EigensolverConfig, method: str) -> Functions:
         counts = {"bonds": int(-column[0].sum()), "fields": int(-column[1].sum())}
         return {"parameters": theta.size, "matrix_size": len(column[0]), **counts}
 
-    return Functions(value, gradient, outputs, work, engine="hand")
+    return Functions(value, gradient, outputs, work, made_with="hand")

@@ -74,4 +74,4 @@ def build(config: FlowConfig) -> Functions:
             "adaptive_evaluations_gradient": value + 6 * accepted,
         }
 
-    return Functions(value, jax.value_and_grad(value), found, work, engine="diffrax Tsit5")
+    return Functions(value, jax.value_and_grad(value), found, work, made_with="diffrax Tsit5")

@@ -88,4 +88,4 @@ class Adaptive:
 
 def build(config: FlowConfig) -> Functions:
     solver = Adaptive(config)
-    return Functions(solver.value, solver.gradient, solver.outputs, solver.work, engine="SciPy DOP853")
+    return Functions(solver.value, solver.gradient, solver.outputs, solver.work, made_with="SciPy DOP853")

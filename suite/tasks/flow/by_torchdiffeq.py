@@ -74,4 +74,4 @@ def build(config: FlowConfig) -> Functions:
             "adaptive_evaluations_gradient": counts[1],
         }
 
-    return Functions(value, gradient, found, work, engine="torchdiffeq dopri5")
+    return Functions(value, gradient, found, work, made_with="torchdiffeq dopri5")

@@ -182,4 +182,4 @@ def build(config: FlowConfig, method: str) -> Functions:
         return {"parameters": theta.size, "rhs_evaluations": calls, "steps": calls // 4}
 
     gradient = partial(backsolve, config) if method == "backsolve" else jax.value_and_grad(value)
-    return Functions(value, gradient, found, work, engine="jit")
+    return Functions(value, gradient, found, work, "jit", value if method == "discrete" else None)

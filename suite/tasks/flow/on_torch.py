@@ -202,4 +202,4 @@ def build(config: FlowConfig, method: str) -> Functions:
         return {"parameters": theta.numel(), "rhs_evaluations": calls, "steps": calls // 4}
 
     slope = partial(backsolve, config) if method == "backsolve" else gradient
-    return Functions(torch.no_grad()(loss), slope, found, work, engine="eager")
+    return Functions(torch.no_grad()(loss), slope, found, work, "eager", loss if method == "discrete" else None)

@@ -268,4 +268,4 @@ def build(config: FlowConfig, method: str) -> Functions:
 
         return by_scipy.build(config)
     flow = Flow(config, method)
-    return Functions(flow.value, flow.gradient, flow.outputs, flow.work, engine="hand")
+    return Functions(flow.value, flow.gradient, flow.outputs, flow.work, made_with="hand")

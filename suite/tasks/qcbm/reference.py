@@ -204,4 +204,4 @@ def build(config: QcbmConfig, method: str) -> Functions:
         return tally.work(theta.size, slots.size, data["cnots"], data["permutation"])
 
     gradient = parameter_shift if method == "parameter_shift" else reverse
-    return Functions(value, gradient, outputs, work, engine="hand")
+    return Functions(value, gradient, outputs, work, made_with="hand")

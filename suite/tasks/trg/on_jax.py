@@ -156,4 +156,4 @@ def build(config: TrgConfig, method: str) -> Functions:
             evaluate(theta, data, tally.splitting(split), tally.contracting(jnp.einsum))
         return tally.work(theta.size)
 
-    return Functions(value, jax.value_and_grad(value), outputs, work, engine="jit")
+    return Functions(value, jax.value_and_grad(value), outputs, work, made_with="jit")

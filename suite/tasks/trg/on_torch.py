@@ -143,4 +143,4 @@ def build(config: TrgConfig, method: str) -> Functions:
         evaluate(theta, data, tally.splitting(split), tally.contracting(torch.einsum))
         return tally.work(theta.numel())
 
-    return Functions(value, gradient, outputs, work, engine="eager")
+    return Functions(value, gradient, outputs, work, made_with="eager")

@@ -229,4 +229,4 @@ def build(config: TrgConfig, method: str) -> Functions:
         coarse_grain(plan, spins, data, split=tally.splitting(split), contract=tally.contracting(contract))
         return tally.work(theta.size)
 
-    return Functions(value, gradient, outputs, work, engine="hand")
+    return Functions(value, gradient, outputs, work, made_with="hand")

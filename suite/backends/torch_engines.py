@@ -1,0 +1,107 @@
+"""Operators by PyTorch's engines: eager autograd, the transforms of ``torch.func``, and ``torch.compile``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from suite.backends.base import Ask, Unsupported
+from suite.spec import Functions
+
+Function = Callable[..., Any]
+
+
+def build(functions: Functions, ask: Ask) -> tuple[Function, Function]:
+    """The value, of ``(θ, data)``, and the derivative, of ``(θ, data)`` or ``(θ, data, v)``.
+
+    Raises:
+        Unsupported: if the method is a rule of its own that this engine cannot replace.
+    """
+    if ask.engine == "eager" and ask.operator in ("value", "gradient"):
+        return functions.value, functions.gradient
+    by_rule = getattr(functions, ask.operator, None)
+    if ask.engine == "eager" and by_rule is not None:
+        return functions.value, by_rule
+    loss = functions.loss
+    if loss is None:
+        raise Unsupported(
+            f"{ask.operator}: this method is a rule of its own for gradients, with nothing to differentiate"
+        )
+    operator = "gradient" if ask.operator == "value" else ask.operator
+    if ask.engine == "compile":
+        compiled = torch.compile(loss, fullgraph=True, dynamic=False)
+        value: Function = torch.no_grad()(compiled)
+        return value, _EAGER[operator](compiled)
+    family = _EAGER if ask.engine == "eager" else _FUNC
+    return functions.value, family[operator](loss)
+
+
+def eager_gradient(loss: Function) -> Function:
+    def gradient(theta: Any, data: Any) -> tuple[Any, Any]:
+        leaf = theta.detach().requires_grad_()
+        value = loss(leaf, data)
+        (theta_bar,) = torch.autograd.grad(value, leaf)
+        return value.detach(), theta_bar
+
+    return gradient
+
+
+def eager_jvp(loss: Function) -> Function:
+    """Forward mode: dual numbers."""
+
+    @torch.no_grad()
+    def jvp(theta: Any, data: Any, direction: Any) -> tuple[Any, Any]:
+        with torch.autograd.forward_ad.dual_level():
+            dual = torch.autograd.forward_ad.make_dual(theta, direction)
+            value, tangent = torch.autograd.forward_ad.unpack_dual(loss(dual, data))
+            return value, tangent
+
+    return jvp
+
+
+def eager_hvp(loss: Function) -> Function:
+    """Reverse over reverse: the gradient of g·v."""
+
+    def hvp(theta: Any, data: Any, direction: Any) -> tuple[Any, Any]:
+        leaf = theta.detach().requires_grad_()
+        value = loss(leaf, data)
+        (theta_bar,) = torch.autograd.grad(value, leaf, create_graph=True)
+        (found,) = torch.autograd.grad(theta_bar @ direction, leaf)
+        return value.detach(), found
+
+    return hvp
+
+
+def func_gradient(loss: Function) -> Function:
+    both = torch.func.grad_and_value(loss)
+
+    def gradient(theta: Any, data: Any) -> tuple[Any, Any]:
+        theta_bar, value = both(theta, data)
+        return value, theta_bar
+
+    return gradient
+
+
+def func_jvp(loss: Function) -> Function:
+    def jvp(theta: Any, data: Any, direction: Any) -> tuple[Any, Any]:
+        found: tuple[Any, Any] = torch.func.jvp(lambda x: loss(x, data), (theta,), (direction,))
+        return found
+
+    return jvp
+
+
+def func_hvp(loss: Function) -> Function:
+    """Forward over reverse."""
+    both = torch.func.grad_and_value(loss)
+
+    def hvp(theta: Any, data: Any, direction: Any) -> tuple[Any, Any]:
+        (_, value), (found, _) = torch.func.jvp(lambda x: both(x, data), (theta,), (direction,))
+        return value, found
+
+    return hvp
+
+
+_EAGER: dict[str, Callable[[Function], Function]] = {"gradient": eager_gradient, "jvp": eager_jvp, "hvp": eager_hvp}
+_FUNC: dict[str, Callable[[Function], Function]] = {"gradient": func_gradient, "jvp": func_jvp, "hvp": func_hvp}

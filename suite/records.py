@@ -63,7 +63,7 @@ class Errors(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Agreement(msgspec.Struct, frozen=True, kw_only=True):
-    """The comparison of one cell with the reference, and with stronger evidence where there is some."""
+    """The comparison of one cell with the reference, and with stronger evidence where there is some: the ladder."""
 
     reference: str
     """Key of the cell compared with (or ``itself``)."""
@@ -71,10 +71,12 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     """|L − L_ref| / max(1, |L_ref|)."""
     gradient: Errors | None = None
     """Of the cell's derivative: a gradient, an hvp, or a jvp (whose error is relative to ‖g‖)."""
+    own_float32: float | None = None
+    """Of a float32 cell: ``gradient.relative_l2`` over that of the reference's own float32 derivative."""
     tolerance: float
     """What ``gradient.relative_l2`` and ``value`` were judged by."""
-    closed_form: float | None = None
-    """Relative L2 error of the gradient against the exact answer, where one is known."""
+    closed_form: Errors | None = None
+    """Of the gradient against the exact answer, where one is known."""
     finite_differences: float | None = None
     """Largest |finite difference − g·v| / ‖g‖ over the host's random directions (of an hvp: of gradients, / ‖Hv‖)."""
     finite_differences_tolerance: float | None = None

@@ -20,6 +20,7 @@ def record(**changes: object) -> Record:
         "backend": "numpy",
         "method": "discrete",
         "operator": "gradient",
+        "engine": "hand",
         "precision": "float64",
         "device": "cpu",
         "outcome": "ok",
@@ -51,9 +52,9 @@ def test_a_torn_last_line_is_told_and_then_set_aside(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ('{"schema": 1}', "line 2: not a record"),
+        ('{"schema": 2}', "line 2: not a record"),
         ("nonsense", "line 2: not a record"),
-        ('{"schema": 2, "new": 1}', "schema version 2; this suite reads version 1"),
+        ('{"schema": 3, "new": 1}', "schema version 3; this suite reads version 2"),
     ],
 )
 def test_damaged_and_foreign_lines_are_refused_with_their_number(tmp_path: Path, line: str, told: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from suite.agree import errors
 from suite.measure.protocol import Result
-from suite.records import Agreement
+from suite.records import Agreement, Errors
 from suite.spec import Array, Arrays, Cell, Task
 
 FLOAT32_EPS = float(np.finfo(np.float32).eps)
@@ -113,6 +113,12 @@ def judge(
     if cell.method in task.adaptive:
         work = {"parameters": work["parameters"]}
     return _verdict(work, cell.operator, result, agreement)
+
+
+def _over(found: Errors | None, yardstick: Yardstick) -> float | None:
+    """A float32 error in units of the reference's own."""
+    own = yardstick.float32_error
+    return found.relative_l2 / own if found is not None and found.relative_l2 is not None and own else None
 
 
 def _verdict(work: dict[str, int], operator: str, result: Result, agreement: Agreement) -> tuple[str, str, Agreement]:

@@ -44,7 +44,7 @@ def write(folder: Path) -> Path:
                 name: style.save(figure, folder / "figures", name)
                 for name, figure in pictures.draw(folder, records).items()
             }
-        report = page.Report(folder, records, cells, charts, scenes, page.rows(frames["growth"]))
+        report = page.Report(folder, records, cells, frames["pairs"], charts, scenes, page.rows(frames["growth"]))
         page.replace(folder / "summary.md", page.summary(report))
         page.replace(folder / "index.html", page.html(report))
     except OSError as error:

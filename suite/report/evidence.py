@@ -1,4 +1,4 @@
-"""What the records prove: the verdict, the rungs of agreement, the work done, and why a gradient is dear."""
+"""What the records prove: the verdict, the work done, and why a gradient is dear."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import pandas as pd
 
 from suite.records import Record
 from suite.report import arrays, tables
@@ -36,7 +34,7 @@ _COUNT = {
 SMALL_WORK = 5e-3
 """Seconds. Below this a value is many small operations, and what an engine does around each of them decides."""
 _ENGINE_COST = {
-    "eager": "eager dispatch: several small operations backwards for each forward one, and what autograd records",
+    "eager": "eager dispatch: the way back, recorded first, has several small operations for each forward one",
     "zygote": "Zygote makes and calls a pullback for each small operation",
 }
 
@@ -91,48 +89,6 @@ def gaps(records: Sequence[Record]) -> list[Gap]:
 
 
 @dataclass(frozen=True)
-class Rung:
-    """One kind of evidence for one case: the worst of its errors (relative, without unit) and the cell that had it."""
-
-    case: str
-    name: str
-    cells: int
-    worst: float
-    worst_cell: str
-    tolerance: float | None
-
-    @property
-    def passed(self) -> bool:
-        return self.tolerance is not None and self.worst <= self.tolerance
-
-
-def rungs(cells: pd.DataFrame) -> list[Rung]:
-    """The evidence of each case, strongest first; kinds of evidence that no cell has are left out."""
-    itself = cells["reference"] == "itself"
-    error = cells["gradient_relative_l2"].fillna(cells["value_error"])
-    full, half = cells["precision"] == "float64", cells["precision"] == "float32"
-    kinds = (
-        ("closed form, float64", cells["closed_form_relative_l2"].where(full), "tolerance"),
-        ("closed form, float32", cells["closed_form_relative_l2"].where(half), "tolerance"),
-        ("finite differences of the reference", cells["finite_differences_error"], "finite_differences_tolerance"),
-        ("backend against reference, float64", error.where(~itself & full), "tolerance"),
-        ("float32 against float64", error.where(~itself & half), "tolerance"),
-    )
-    found: list[Rung] = []
-    for case in dict.fromkeys(cells["case"]):
-        for name, errors, column in kinds:
-            here = errors[cells["case"] == case].dropna()
-            if len(here):
-                # The worst cell is the one nearest to (or furthest above) its own tolerance.
-                index = (here / cells.loc[here.index, column].fillna(1.0)).idxmax()
-                tolerance = cells.loc[index, column]
-                where = f"{cells.loc[index, 'label']} · {cells.loc[index, 'device']}"
-                limit = None if pd.isna(tolerance) else float(tolerance)
-                found.append(Rung(case, name, len(here), float(here[index]), where, limit))
-    return found
-
-
-@dataclass(frozen=True)
 class Invariant:
     """A count of work that every cell of a case must report alike."""
 
@@ -172,19 +128,25 @@ def _short(record: Record) -> str:
 
 
 def dear(cell: Mapping[str, Any]) -> str:
-    """Why this cell's gradient takes more values than its goal; empty if it does not. ``cell``: a row of ``cells``."""
+    """Why this cell's gradient takes more values than its goal; empty if it does not. ``cell``: a row of ``cells``.
+
+    A jvp and an hvp have no goal.
+    """
     ratio, limit = cell["gradient_over_value"], goal(cell["task"], cell["method"])
-    if ratio is None or ratio <= limit:
+    if cell["operator"] != "gradient" or ratio is None or ratio <= limit:
         return ""
     reasons = []
+    if cell["engine"] in ("forward", "forwarddiff"):
+        reasons.append(f"forward mode: a pass for each of {cell['parameters']} parameters, several at a time")
     if cell["method"] in _WHY_DEAR:
         reasons.append(_WHY_DEAR[cell["method"]].format(twice=2 * cell["parameters"]))
     if ratio <= CHEAP and (cell["task"], cell["method"]) in _COUNT:
         reasons.append(_COUNT[cell["task"], cell["method"]])
-    if cell["engine"] in _ENGINE_COST and cell["value_median_s"] < SMALL_WORK:
+    # Parameter shift is forward evaluations only: what the way back costs an engine does not explain it.
+    backwards = cell["method"] != "parameter_shift"
+    if backwards and cell["engine"] in _ENGINE_COST and cell["value_median_s"] < SMALL_WORK:
         reasons.append(_ENGINE_COST[cell["engine"]])
     elif cell["value_median_s"] < SHORT_CALL:
         reasons.append(f"a value takes only {seconds(cell['value_median_s'])}: the fixed cost of a call may decide")
-    if cell["noisy"]:
-        reasons.append("the timing is noisy")
-    return "; ".join(reasons) or "not explained: worth a look"
+    reason = "; ".join(reasons) or "not explained: worth a look"
+    return f"{reason}; the timing is noisy" if cell["noisy"] else reason

@@ -164,8 +164,8 @@ def harness(cells: pd.DataFrame) -> Figure | None:
 
 
 def agreement(pairs: pd.DataFrame) -> Figure | None:
-    """The relative L2 difference of each pair of gradients; a red frame marks one above the tolerance."""
-    groups = list(pairs.groupby(["case", "precision", "device"], sort=False))
+    """The relative L2 difference of each pair of gradients or hvps; a red frame marks one above the tolerance."""
+    groups = list(pairs.groupby(["case", "operator", "precision", "device"], sort=False))
     if not groups:
         return None
     names = [list(dict.fromkeys([*group["first"], *group["second"]])) for _, group in groups]
@@ -178,7 +178,8 @@ def agreement(pairs: pd.DataFrame) -> Figure | None:
         mesh = _triangle(axes, group, cells)
         tolerances = sorted(set(group["tolerance"].dropna()))
         allowed = ", at most " + ", ".join(f"{t:.0e}" for t in tolerances) if tolerances else ""
-        axes.set_title(_heading(*key) + allowed, loc="left")
+        case, operator, *where = key
+        axes.set_title(_heading(f"{case}: {operator}", *where) + allowed, loc="left")
     name = "log₁₀ of the relative L2 difference (no unit)"
     bar = figure.colorbar(mesh, ax=figure.axes, location="bottom", aspect=60, shrink=0.8, pad=0.02, label=name)
     for tolerance in sorted(set(pairs["tolerance"].dropna())):

@@ -10,7 +10,7 @@ import pandas as pd
 from suite import tasks
 from suite.errors import UsageError
 
-SERIES = ("task", "variant", "backend", "method", "operator", "precision", "device")
+SERIES = ("task", "variant", "backend", "method", "operator", "engine", "precision", "device")
 """What is held fixed while the size grows."""
 QUANTITIES = {"value": "value_median_s", "gradient": "gradient_median_s", "memory": "memory_bytes"}
 """Column of the points, by the name of what is fitted."""

@@ -11,7 +11,8 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullForma
 from suite.report import style
 from suite.report.growth import SERIES
 
-_LINES = ("-", "--", ":", "-.")
+_STYLES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "v"))
+"""Line and marker by method: a size that is alone in its panel has no line."""
 _GREY = "#666666"
 
 
@@ -23,35 +24,46 @@ def draw(points: pd.DataFrame) -> dict[str, Figure]:
     figure = style.figure(2.9 * len(groups) + 0.5)
     panels = figure.subplots(len(groups), 2, squeeze=False)
     for (time, memory), ((task, variant, precision, device), group) in zip(panels, groups, strict=True):
-        methods = dict(zip(dict.fromkeys(group["method"]), _LINES * len(group), strict=False))
-        _lines(time, group, "value_median_s", methods, marker="o", hollow=True)
-        _lines(time, group, "gradient_median_s", methods, marker="D")
-        _lines(memory, group.assign(memory_mib=group["memory_bytes"] / 2**20), "memory_mib", methods, marker="D")
+        methods = dict(zip(dict.fromkeys(group["method"]), _STYLES * len(group), strict=False))
+        _lines(time, group, "value_median_s", methods, hollow=True)
+        _lines(time, group, "gradient_median_s", methods)
+        _lines(memory, group.assign(memory_mib=group["memory_bytes"] / 2**20), "memory_mib", methods)
         for axes, name, unit in (
             (time, "time of one call", EngFormatter(unit="s")),
-            (memory, "peak host memory above before", FuncFormatter(lambda x, _: f"{x:g} MiB")),
+            (memory, "peak host memory", FuncFormatter(lambda x, _: f"{x:g} MiB")),
         ):
-            axes.set_title(f"{task} {variant}: {name}\n{precision} on {device}", loc="left")
+            axes.set_title(f"{task}-{variant}: {name}\n{precision} on {device}", loc="left")
             axes.set_xlabel(f"{group['extent_name'].iloc[0]}, logarithmic")
             _logarithmic(axes, sorted(set(group["extent"])), unit)
-        handles = [Line2D([], [], color=_GREY, linestyle=line, label=method) for method, line in methods.items()]
+        handles = [
+            Line2D([], [], color=_GREY, linestyle=line, marker=marker, markersize=5, label=method)
+            for method, (line, marker) in methods.items()
+        ]
         time.legend(handles=handles, loc="upper left", fontsize=9)
     handles = [Line2D([], [], color=style.colour(name), lw=3, label=name) for name in dict.fromkeys(points["backend"])]
     handles += [
-        Line2D([], [], color=_GREY, linestyle="", marker="o", markerfacecolor="white", label="value"),
-        Line2D([], [], color=_GREY, linestyle="", marker="D", label="value and gradient"),
+        Line2D([], [], color=_GREY, linestyle="", marker="o", markerfacecolor="white", label="hollow: value"),
+        Line2D(
+            [],
+            [],
+            color=_GREY,
+            linestyle="",
+            marker="o",
+            label="filled: value and gradient; memory above what the worker held before",
+        ),
     ]
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
     return {"growth": figure}
 
 
 def _lines(
-    axes: Axes, group: pd.DataFrame, column: str, methods: dict[str, str], *, marker: str, hollow: bool = False
+    axes: Axes, group: pd.DataFrame, column: str, methods: dict[str, tuple[str, str]], *, hollow: bool = False
 ) -> None:
     for _, series in group.dropna(subset=[column]).groupby(list(SERIES), sort=False):
         shade = style.colour(series["backend"].iloc[0])
+        line, marker = methods[series["method"].iloc[0]]
         axes.plot(
-            series["extent"], series[column], color=shade, linestyle=methods[series["method"].iloc[0]],
+            series["extent"], series[column], color=shade, linestyle=line,
             linewidth=0.9 if hollow else 1.6, marker=marker, markersize=5, markerfacecolor="white" if hollow else shade,
         )  # fmt: skip
 

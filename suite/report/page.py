@@ -13,8 +13,9 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from suite import engines
 from suite.records import Record
-from suite.report import evidence, format
+from suite.report import evidence, format, ladder
 from suite.report.figures import TAX
 from suite.report.goals import CHEAP, goal
 from suite.report.style import COLOURS
@@ -37,6 +38,12 @@ def rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return found
 
 
+def _noted(row: dict[str, Any]) -> dict[str, str]:
+    """The engine where it is not the default: what a reader need not be told is left out."""
+    usual = engines.default(row["backend"], row["task"], row["operator"])
+    return {"engine_note": "" if row["engine"] == usual else row["engine"]}
+
+
 def by_case(entries: Iterable[Any]) -> list[tuple[str, list[Any]]]:
     """Rows or pieces of evidence by case, the cases in order of appearance."""
     cases: dict[str, list[Any]] = {}
@@ -52,6 +59,7 @@ class Report:
     folder: Path
     records: Sequence[Record]
     frame: pd.DataFrame
+    pairs: pd.DataFrame
     charts: dict[str, Path]
     scenes: dict[str, Path]
     growth: Sequence[dict[str, Any]] = ()
@@ -87,7 +95,7 @@ class Report:
     @cached_property
     def cells(self) -> list[dict[str, Any]]:
         return [
-            cell | {"dear": evidence.dear(cell), "goal": goal(cell["task"], cell["method"])}
+            cell | _noted(cell) | {"dear": evidence.dear(cell), "goal": goal(cell["task"], cell["method"])}
             for cell in rows(self.frame)
         ]
 
@@ -106,7 +114,10 @@ class Report:
     @property
     def grown(self) -> list[dict[str, Any]]:
         """The rows of ``growth`` with a heading in the place of their case."""
-        return [row | {"case": f"{row['task']}-{row['variant']} against {row['extent_name']}"} for row in self.growth]
+        return [
+            row | _noted(row) | {"case": f"{row['task']}-{row['variant']} against {row['extent_name']}"}
+            for row in self.growth
+        ]
 
     @property
     def taxed(self) -> list[dict[str, Any]]:
@@ -117,8 +128,8 @@ class Report:
         ]
 
     @property
-    def rungs(self) -> list[evidence.Rung]:
-        return evidence.rungs(self.frame)
+    def rungs(self) -> list[ladder.Rung]:
+        return ladder.rungs(self.frame, self.pairs)
 
     @property
     def invariants(self) -> list[evidence.Invariant]:

@@ -14,18 +14,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from suite import engines
+from suite import engines, tasks
+from suite.agree import errors
+from suite.errors import UsageError
 from suite.records import Errors, Record
 from suite.report import arrays
-from suite.spec import Array
+from suite.spec import Array, Case, Layout
 
 NOISE = 0.10
 """IQR / median above which a timing is flagged as noisy."""
 
 IDENTITY = ("case", "task", "variant", "size", "seed", "backend", "engine", "method", "operator", "precision", "device")
 _COUNTS = ("parameters", "value_loops", "gradient_loops", "host_before_bytes", "host_peak_bytes", "device_peak_bytes")
-_TEXTS = (*IDENTITY, "data", "outcome", "reason", "mend", "reference", "worst_component", "cpu", "gpu", "started")
-_PAIRS = ("case", "precision", "device", "first", "second", "relative_l2", "tolerance")
+_TEXTS = (
+    *IDENTITY, "data", "outcome", "reason", "mend", "reference", "worst_component",
+    "closed_form_worst_component", "cpu", "gpu", "started",
+)  # fmt: skip
+PAIR_ERRORS = ("relative_l2", "max_rho", "cosine", "worst_component")
+_PAIRS = ("case", "operator", "precision", "device", "first", "second", *PAIR_ERRORS, "tolerance")
 
 
 def label(record: Record) -> str:
@@ -72,6 +78,7 @@ def _tax(samples: Sequence[float], by_hand: Sequence[float]) -> float | None:
 def _row(record: Record) -> dict[str, Any]:
     agreement, time, memory, origin = record.agreement, record.seconds, record.memory, record.provenance
     gradient = agreement.gradient if agreement else None
+    exact = agreement.closed_form if agreement else None
     value_spread = _spread("value", time.value, time.by_hand_value)
     gradient_spread = _spread("gradient", time.gradient, time.by_hand_gradient)
     value_median = value_spread.get("value_median_s")
@@ -91,9 +98,15 @@ def _row(record: Record) -> dict[str, Any]:
         "gradient_cosine": gradient.cosine if gradient else None,
         "worst_component": gradient.worst_name if gradient else "",
         "tolerance": agreement.tolerance if agreement else None,
-        "closed_form_relative_l2": agreement.closed_form if agreement else None,
+        "own_float32": agreement.own_float32 if agreement else None,
+        "closed_form_relative_l2": _relative_l2(exact),
+        "closed_form_max_rho": exact.max_rho if exact else None,
+        "closed_form_cosine": exact.cosine if exact else None,
+        "closed_form_worst_component": exact.worst_name if exact else "",
         "finite_differences_error": agreement.finite_differences if agreement else None,
         "finite_differences_tolerance": agreement.finite_differences_tolerance if agreement else None,
+        "identity_error": agreement.identity if agreement else None,
+        "identity_tolerance": agreement.identity_tolerance if agreement else None,
         **value_spread,
         "value_loops": time.loops_value,
         **gradient_spread,
@@ -151,36 +164,48 @@ def samples(records: Sequence[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*IDENTITY, "quantity", "source", "loops", "index", "sample_s"])
 
 
-def relative_l2(first: Array, second: Array) -> float:
-    """‖second - first‖ / ‖first‖ in float64; infinite if a component is not finite or the shapes differ."""
-    if first.shape != second.shape:
-        return math.inf
-    a, b = first.astype(np.float64), second.astype(np.float64)
-    difference, norm = float(np.linalg.norm(b - a)), float(np.linalg.norm(a))
-    if difference == 0:
-        return 0.0
-    return difference / norm if norm > 0 and math.isfinite(difference) and math.isfinite(norm) else math.inf
+def difference(first: Array, second: Array, layout: Layout | None = None) -> tuple[float, float, float, str]:
+    """Relative L2 against ``first``, largest ρ, cosine and worst component; infinite where they cannot be compared."""
+    if first.shape != second.shape or not (np.isfinite(first).all() and np.isfinite(second).all()):
+        return math.inf, math.inf, math.nan, ""
+    found = errors.compare(second, first, layout)
+    # The reader's case of a vanishing gradient: any difference from it is infinitely large.
+    relative = found.relative_l2 if first.any() or not second.any() else math.inf
+    return relative or 0.0, found.max_rho or 0.0, math.nan if found.cosine is None else found.cosine, found.worst_name
 
 
 def pairs(records: Sequence[Record], folder: Path) -> pd.DataFrame:
-    """The relative L2 difference of each pair of gradients of one case, precision and device.
+    """The differences of each pair of gradients (or hvps) of one case, precision and device; see `suite.agree.errors`.
 
     The reference comes first where it is in the pair, so such a row equals the cell's own error against it.
     ``tolerance`` is the looser one of the two cells.
     """
     rows: list[tuple[Any, ...]] = []
     for case, members in arrays.by_case(records).items():
-        groups: dict[tuple[str, str], list[tuple[Record, Array]]] = {}
+        groups: dict[tuple[str, str, str], list[tuple[Record, Array]]] = {}
         for record in sorted(members, key=arrays.rank):
-            found = arrays.results(folder, record)
-            if found and record.operator == "gradient" and "gradient" in found:
-                groups.setdefault((record.precision, record.device), []).append((record, found["gradient"]))
-        for (precision, device), group in groups.items():
+            found = arrays.results(folder, record) if record.operator in ("gradient", "hvp") else None
+            if found and record.operator in found:
+                key = (record.operator, record.precision, record.device)
+                groups.setdefault(key, []).append((record, found[record.operator]))
+        layout = _layout(case)
+        for key, group in groups.items():
             for (a, first), (b, second) in itertools.combinations(group, 2):
                 known = [r.agreement.tolerance for r in (a, b) if r.agreement]
                 tolerance = max(known) if known else None
-                rows.append((case.key, precision, device, label(a), label(b), relative_l2(first, second), tolerance))
-    return pd.DataFrame(rows, columns=list(_PAIRS)).astype({"relative_l2": "float64", "tolerance": "float64"})
+                rows.append((case.key, *key, label(a), label(b), *difference(first, second, layout), tolerance))
+    return pd.DataFrame(rows, columns=list(_PAIRS)).astype(
+        dict.fromkeys(("relative_l2", "max_rho", "cosine", "tolerance"), "float64")
+    )
+
+
+def _layout(case: Case) -> Layout | None:
+    """The names of a case's parameters; None for a case that the suite does not have any more."""
+    try:
+        task = tasks.get(case.task)
+        return task.layout(task.configure(case.variant, case.size))
+    except UsageError:
+        return None
 
 
 def write(frames: dict[str, pd.DataFrame], folder: Path) -> None:

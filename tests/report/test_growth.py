@@ -20,7 +20,8 @@ def record(size: str, law: tuple[float, float, float] = (1, 2, 1.5), **changes: 
     """A cell whose value, gradient and memory are powers of its extent."""
     fields: dict[str, Any] = {
         "task": "eigensolver", "variant": "spectrum", "size": size, "seed": 0, "backend": "numpy", "method": "dense",
-        "operator": "gradient", "precision": "float64", "device": "cpu", "outcome": "ok", "parameters": 8,
+        "operator": "gradient", "engine": "eager", "precision": "float64", "device": "cpu", "outcome": "ok",
+        "parameters": 8,
     } | changes  # fmt: skip
     task = tasks.get(fields["task"])
     _, extent = task.extent(task.configure(fields["variant"], size))
@@ -115,7 +116,8 @@ def test_the_report_shows_growth(tmp_path: Path) -> None:
     assert "![" in summary and "figures/growth.png" in summary
     csv = pd.read_csv(folder / "tables" / "growth.csv")
     assert list(csv.columns) == [
-        "task", "variant", "backend", "method", "operator", "precision", "device", "extent_name", "smallest", "largest",
+        "task", "variant", "backend", "method", "operator", "engine", "precision", "device", "extent_name", "smallest",
+        "largest",
         "value_exponent", "value_sizes", "gradient_exponent", "gradient_sizes", "memory_exponent", "memory_sizes",
     ]  # fmt: skip
     assert csv["gradient_exponent"].tolist() == pytest.approx([2, 2])
@@ -144,7 +146,14 @@ def test_the_figure_shows_the_points() -> None:
 
 
 def cell(task: str, method: str, ratio: float, **changes: Any) -> dict[str, Any]:
-    found = {"task": task, "method": method, "gradient_over_value": ratio, "parameters": 40, "engine": "hand"}
+    found = {
+        "task": task,
+        "method": method,
+        "gradient_over_value": ratio,
+        "parameters": 40,
+        "engine": "hand",
+        "operator": "gradient",
+    }
     return found | {"value_median_s": 1.0, "noisy": False} | changes
 
 
@@ -163,6 +172,8 @@ def test_above_its_goal_a_gradient_needs_a_reason(task: str, method: str, goal: 
 def test_a_count_explains_no_more_than_it_can() -> None:
     assert "the products alone come to 3" in evidence.dear(cell("flow", "discrete", 3.2))
     assert evidence.dear(cell("flow", "discrete", 8.0)).startswith("not explained")
+    assert evidence.dear(cell("trg", "reverse", 8.0, noisy=True)).endswith("worth a look; the timing is noisy")
+    assert "eager" not in evidence.dear(cell("qcbm", "parameter_shift", 80.0, engine="eager", value_median_s=1e-3))
     assert evidence.dear(cell("trg", "reverse", 4.5)).startswith("not explained")
 
 

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from suite import tasks
+from suite import engines, tasks
 from suite.errors import UsageError
 from suite.records import FILE, Agreement, Errors, Journal, Memory, Provenance, Record, Seconds
-from suite.report import arrays, build, evidence, figures, format, page, pictures, style, tables, terminal
+from suite.report import arrays, build, evidence, figures, format, ladder, page, pictures, style, tables, terminal
 from suite.spec import OUTCOMES, Case
 from suite.tasks.trg import exact
 
@@ -32,6 +32,7 @@ SECONDS = Seconds(
     value=[0.010, 0.011, 0.012, 0.013, 0.014], by_hand_value=[0.010, 0.010, 0.010, 0.010, 0.010],
     gradient=[0.030, 0.031, 0.030, 0.030, 0.031], by_hand_gradient=[0.030, 0.031, 0.030, 0.030, 0.031],
 )  # fmt: skip
+OFF = Errors(relative_l2=2e-6, max_rho=1e-6, cosine=1.0, worst=2, worst_name="layer0[1,0]")
 MALICE = "<script>alert('x')</script> & *more* | {{ 7 }}"
 ORIGIN = Provenance(
     suite="0.1.0", commit="abc", source="0123456789abcdef", host="here", cpu="Some CPU", cores=2, threads=1,
@@ -43,6 +44,7 @@ def record(case: Case = QCBM, backend: str = "numpy", **changes: Any) -> Record:
     fields: dict[str, Any] = {
         "method": tasks.get(case.task).reference_method(case.variant), "operator": "gradient", "precision": "float64",
         "device": "cpu", "outcome": "ok",
+        "engine": engines.default(backend, case.task, changes.get("operator", "gradient")),
     }  # fmt: skip
     named: dict[str, Any] = {
         "task": case.task,
@@ -64,7 +66,7 @@ def computed(case: Case = QCBM, backend: str = "numpy", error: float = 0.0, **ch
     reference = "itself" if backend == "numpy" else "numpy-reverse-gradient-float64-cpu"
     measured: dict[str, Any] = {
         "agreement": agreement(error, reference), "seconds": SECONDS, "provenance": ORIGIN, "parameters": 40,
-        "invariants": {"cnots": 12}, "memory": Memory(host_before=2**20, host_peak=300 * 2**20), "engine": "hand", "made_with": "NumPy",
+        "invariants": {"cnots": 12}, "memory": Memory(host_before=2**20, host_peak=300 * 2**20), "made_with": "NumPy",
         "started": "2025-01-02T03:04:05Z", "value": 0.25,
     }  # fmt: skip
     return record(case, backend, **measured | changes)
@@ -194,7 +196,7 @@ def test_what_was_not_measured_is_missing() -> None:
 def test_a_gradient_without_a_finite_error_exceeds_any_tolerance() -> None:
     frame = tables.cells([computed(backend="torch", agreement=agreement(None), outcome="disagrees")])
     assert frame["gradient_relative_l2"].tolist() == [math.inf]
-    (rung,) = evidence.rungs(frame)
+    (rung,) = ladder.rungs(frame, tables.pairs([], Path()))
     assert not rung.passed
 
 
@@ -225,12 +227,12 @@ def test_pairs_are_relative_to_the_reference(tmp_path: Path) -> None:
     [([1.0, 2.0], 0.0), ([1.0, math.nan], math.inf), ([1.0], math.inf), ([1.0, math.inf], math.inf)],
 )
 def test_relative_l2(second: list[float], expected: float) -> None:
-    assert tables.relative_l2(np.array([1.0, 2.0]), np.array(second)) == expected
+    assert tables.difference(np.array([1.0, 2.0]), np.array(second))[0] == expected
 
 
 def test_relative_l2_of_zeros() -> None:
-    assert tables.relative_l2(np.zeros(2), np.zeros(2)) == 0.0
-    assert tables.relative_l2(np.zeros(2), np.ones(2)) == math.inf
+    assert tables.difference(np.zeros(2), np.zeros(2))[0] == 0.0
+    assert tables.difference(np.zeros(2), np.ones(2))[0] == math.inf
 
 
 def test_rungs_name_the_cell_nearest_to_its_tolerance() -> None:
@@ -238,11 +240,11 @@ def test_rungs_name_the_cell_nearest_to_its_tolerance() -> None:
         computed(agreement=agreement(0.0, "itself", finite_differences=1e-9, finite_differences_tolerance=1e-7)),
         computed(backend="torch", error=1e-14),
         computed(backend="jax", error=3e-12, outcome="disagrees"),
-        computed(backend="torch", precision="float32", agreement=agreement(1e-6, tolerance=1e-5, closed_form=2e-6)),
+        computed(backend="torch", precision="float32", agreement=agreement(1e-6, tolerance=1e-5, closed_form=OFF)),
     ]
-    found = {rung.name: rung for rung in evidence.rungs(tables.cells(records))}
+    found = {rung.name: rung for rung in ladder.rungs(tables.cells(records), tables.pairs([], Path()))}
     assert list(found) == [
-        "closed form, float32", "finite differences of the reference", "backend against reference, float64",
+        "closed form, float32", "finite differences", "backend against reference, float64",
         "float32 against float64",
     ]  # fmt: skip
     worst = found["backend against reference, float64"]

@@ -105,7 +105,7 @@ def test_julia_that_is_not_there_is_unavailable_with_the_command_that_mends_it(r
 
 def outcomes(*names: str) -> list[Record]:
     cell = {"task": "t", "variant": "v", "size": "tiny", "seed": 0, "backend": "b", "method": "m"}
-    rest = {"operator": "gradient", "precision": "float64", "device": "cpu"}
+    rest = {"operator": "gradient", "engine": "e", "precision": "float64", "device": "cpu"}
     return [Record(**cell, **rest, outcome=name) for name in names]  # type: ignore[arg-type]
 
 

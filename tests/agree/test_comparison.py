@@ -136,7 +136,7 @@ def test_what_cannot_be_compared_is_neither_same_nor_regressed(tmp_path: Path) -
 
 def test_a_jvp_is_judged_relative_to_the_gradient(tmp_path: Path) -> None:
     """‖g‖ = 3.7; the jvp itself nearly cancels, and its own size would make rounding look large."""
-    jvp = {"operator": "jvp", "seconds": Seconds()}
+    jvp: dict[str, Any] = {"operator": "jvp", "seconds": Seconds()}
     small = np.asarray(1e-6)
     a = write(tmp_path / "a", record(), record(**jvp), jvp=small)
     b = write(tmp_path / "b", record(), record(**jvp), jvp=small + 1e-13)
@@ -268,7 +268,8 @@ def test_exit_codes_and_markdown(tmp_path: Path) -> None:
 
 def test_a_large_run_fits_into_a_comment(tmp_path: Path) -> None:
     runs = []
-    for name, off in (("a", {}), ("b", {"gradient": moved(1e-13)})):
+    changes: dict[str, dict[str, Any]] = {"a": {}, "b": {"gradient": moved(1e-13)}}
+    for name, off in changes.items():
         many = [record(seed=index, ratio=1 + 0.1 * (name == "b"), method=f"m{index}") for index in range(40)]
         runs.append(write(tmp_path / name, *many, **off))
     found = compare(*runs)

@@ -81,10 +81,10 @@ class Worker:
             runs["gradient"] = clock.looped(cell.derivative, cell.synchronise)
             by_hand["gradient_by_hand"] = cell.derivative_by_hand
         del result
-        self.say(protocol.Phase("sampling"))
-        if max(run(1) for run in runs.values()) < LONG_CALL:
-            runs = {name: run for pair in zip(runs.items(), by_hand.items(), strict=True) for name, run in pair}
-        taken = clock.sample(runs, request.samples, request.seconds)
+        taken: dict[str, clock.Samples] = {}
+        if request.samples:
+            self.say(protocol.Phase("sampling"))
+            taken = self._samples(request, runs, by_hand)
         used = Memory(host_before=self.host_before, host_peak=memory.peak(), device_peak=self.backend.device_peak())
         self.say(protocol.Phase("checking"))
         difference, identity = self._finite_differences(request.directions, arrays), self._identity(arrays)
@@ -99,11 +99,11 @@ class Worker:
                 setup=self.setup,
                 first_value=first_value,
                 first_gradient=first_gradient,
-                value=taken["value"].seconds,
+                value=taken.get("value", none).seconds,
                 gradient=taken.get("gradient", none).seconds,
                 by_hand_value=taken.get("value_by_hand", none).seconds,
                 by_hand_gradient=taken.get("gradient_by_hand", none).seconds,
-                loops_value=taken["value"].loops,
+                loops_value=taken.get("value", none).loops,
                 loops_gradient=taken.get("gradient", none).loops,
             ),
             memory=used,
@@ -112,6 +112,14 @@ class Worker:
             identity=identity[0],
             identity_tolerance=identity[1],
         )
+
+    def _samples(
+        self, request: protocol.Measure, runs: dict[str, clock.Run], by_hand: dict[str, clock.Run]
+    ) -> dict[str, clock.Samples]:
+        """Steady samples of the functions, each beside its bare loop unless a call is long."""
+        if max(run(1) for run in runs.values()) < LONG_CALL:
+            runs = {name: run for pair in zip(runs.items(), by_hand.items(), strict=True) for name, run in pair}
+        return clock.sample(runs, request.samples, request.seconds)
 
     def _finite_differences(self, directions: int, arrays: Arrays) -> tuple[float | None, float | None]:
         """The derivative against differences of the cell's own value or gradient, along the host's directions."""

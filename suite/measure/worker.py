@@ -55,11 +55,12 @@ class Worker:
         start = perf_counter()
         with np.load(request.inputs) as file:
             self.inputs = {name: file[name] for name in file.files}
-        config = tasks.get(request.task).configure(request.variant, request.size)
+        task = tasks.get(request.task)
+        config = task.configure(request.variant, request.size)
         if request.overrides:
             config = dataclasses.replace(config, **request.overrides)
         self.directions = self.inputs.pop("directions")
-        self.operator = request.operator
+        self.operator, self.kinks = request.operator, task.kinks(config)
         ask = Ask(request.operator, request.engine, self.directions[0])
         self.prepared = self.backend.prepare(request.task, config, request.method, self.inputs, ask)
         self.setup = perf_counter() - start
@@ -126,13 +127,15 @@ class Worker:
         theta, cell = self.inputs["params"], self.prepared
         if not directions or self.operator == "value" or not np.isfinite(arrays[self.operator]).all():
             return None, None
+        floor = max(finite_differences.ROUNDING, self.kinks)
         if self.operator == "gradient":
-            return finite_differences.check(cell.value_at, theta, arrays["gradient"], self.directions[:directions])
-        if self.operator == "jvp":
-            scale = float(np.linalg.norm(cell.gradient_at(theta)))
-            return finite_differences.check_along(cell.value_at, theta, arrays["jvp"], self.directions[0], scale)
-        scale = float(np.linalg.norm(arrays["hvp"]))
-        return finite_differences.check_along(cell.gradient_at, theta, arrays["hvp"], self.directions[0], scale)
+            chosen = self.directions[:directions]
+            return finite_differences.check(cell.value_at, theta, arrays["gradient"], chosen, floor)
+        of_value = self.operator == "jvp"
+        function, scale = (cell.value_at, cell.gradient_at(theta)) if of_value else (cell.gradient_at, arrays["hvp"])
+        return finite_differences.check_along(
+            function, theta, arrays[self.operator], self.directions[0], float(np.linalg.norm(scale)), floor
+        )
 
     def _identity(self, arrays: Arrays) -> tuple[float | None, float | None]:
         """The adjoint identity ⟨1, J v⟩ = ⟨Jᵀ 1, v⟩ of a jvp with the backend's own gradient, relative to ‖g‖."""

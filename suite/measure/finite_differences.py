@@ -17,6 +17,9 @@ from suite.spec import Array
 ROUNDING = 1e-9
 """What rounding in a float64 function leaves of a fourth-order difference, relative: no bound is below it."""
 
+CONVERGED = 1e-9
+"""Relative. Before this, a step that makes things worse may have been too large, and a smaller one is tried."""
+
 
 @dataclass(frozen=True)
 class Derivative:
@@ -50,8 +53,9 @@ def directional(
             error = max(_distance(rows[i][-1], fine), _distance(rows[i][-1], coarse))
             if error < least:
                 (row, column), least = (i, j + 1), error
-        if i > row and _distance(rows[i][-1], rows[i - 1][-1]) > 4 * least:
-            break  # the highest orders have begun to diverge: rounding
+        diverging = i > row and _distance(rows[i][-1], rows[i - 1][-1]) > 4 * least
+        if diverging and least < CONVERGED * float(np.linalg.norm(rows[row][column])):
+            break  # rounding: smaller steps have nothing to add
     best = rows[row][column]
     neighbour = rows[row + 1][column] if row + 1 < len(rows) else rows[row - 1][-1]
     return Derivative(best, max(least, _distance(neighbour, best)))

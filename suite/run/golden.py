@@ -72,7 +72,7 @@ def _golden(case: Case, records: Sequence[Record], work: Path) -> Golden:
         variant=case.variant,
         size=case.size,
         seed=case.seed,
-        inputs=baselines.digest_of_inputs(files.load(files.write_inputs(work, case))),
+        inputs=baselines.fingerprints(files.load(files.write_inputs(work, case))),
         value=float(answers["gradient"]["value"]),
         derivatives={operator: baselines.encode(arrays[operator]) for operator, arrays in answers.items()},
     )

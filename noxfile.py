@@ -93,3 +93,11 @@ def gradients(session: nox.Session) -> None:
     install(session)
     setup_julia(session)
     session.run("diffprog", "baseline", "check", *session.posargs)
+
+
+@nox.session
+def engines(session: nox.Session) -> None:
+    """Every operator by every engine on every task, those that take minutes to compile too."""
+    install(session, "test")
+    setup_julia(session)
+    session.run("pytest", "tests/test_engines.py", "--every-engine", *session.posargs)

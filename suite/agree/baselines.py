@@ -26,7 +26,7 @@ SAME = 1e-10
 
 
 class Fingerprint(msgspec.Struct, frozen=True):
-    """An input array: equal to rounding and not to the bit, as some are made by LAPACK, whose last bits are the CPU's."""
+    """An input array, to rounding and not to the bit: some are made by LAPACK, whose last bits are the CPU's."""
 
     shape: tuple[int, ...]
     dtype: str

@@ -61,7 +61,7 @@ def save(drawing: Figure, folder: Path, name: str) -> Path:
     path = folder / f"{name}.png"
     image = BytesIO()
     drawing.savefig(image, dpi=180, facecolor="white")
-    # 256 colours are plenty for charts, and make the page a third as large; "coverage" keeps the rare ones, such as ALARM.
+    # 256 colours are plenty, and make the page a third as large; "coverage" keeps the rare ones, such as ALARM.
     few = Image.open(image).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     few.save(path, optimize=True)
     drawing.savefig(folder / f"{name}.svg", facecolor="white", metadata={"Date": None})

@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 
 from suite.spec import Functions
-from suite.tasks.trg import lattice
+from suite.tasks.trg import lattice, split_jax
 from suite.tasks.trg.lattice import Step
 from suite.tasks.trg.spec import ETA, TrgConfig
 
@@ -22,19 +22,6 @@ Data = dict[str, Array]
 Factors = tuple[Array, Array, Array]
 Split = Callable[[Array, int], Factors]
 Contract = Callable[[str, Array, Array], Array]
-
-
-def svd(matrices: Array) -> tuple[Array, Array, Array]:
-    """U, s and Vᵀ of (n, m, m)."""
-    u, s, vt = jnp.linalg.svd(matrices)
-
-    def transposed() -> tuple[Array, Array, Array]:
-        # LAPACK's divide and conquer (gesdd) fails on a few of these graded matrices, and then not on the transposed.
-        v, s, ut = jnp.linalg.svd(matrices.mT)
-        return ut.mT, s, v.mT
-
-    factors: tuple[Array, Array, Array] = jax.lax.cond(jnp.isnan(s).any(), transposed, lambda: (u, s, vt))
-    return factors
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
@@ -60,7 +47,7 @@ def refuse(*_: object) -> None:
 
 
 def split_forward(matrices: Array, keep: int) -> tuple[Factors, Factors]:
-    u, s, vt = svd(matrices)
+    u, s, vt = split_jax.svd(matrices)
     kept = s[:, :keep]
     root = jnp.sqrt(kept)[:, None]
     return (u[..., :keep] * root, vt[:, :keep].mT * root, kept), once((u, s, vt))
@@ -141,6 +128,9 @@ def build(config: TrgConfig, method: str) -> Functions:
     def value(theta: Array, data: Data) -> Array:
         return evaluate(theta, data)[0]
 
+    def loss(theta: Array, data: Data) -> Array:
+        return evaluate(theta, data, split_jax.split)[0]
+
     def outputs(theta: Array, data: Data) -> Data:
         (loss, spectrum), slope = jax.value_and_grad(evaluate, has_aux=True)(theta, data)
         return {
@@ -156,4 +146,4 @@ def build(config: TrgConfig, method: str) -> Functions:
             evaluate(theta, data, tally.splitting(split), tally.contracting(jnp.einsum))
         return tally.work(theta.size)
 
-    return Functions(value, jax.value_and_grad(value), outputs, work, made_with="jit")
+    return Functions(value, jax.value_and_grad(value), outputs, work, "jit", loss)

@@ -100,7 +100,7 @@ def build(config: TrgConfig, method: str) -> Functions:
     plan = lattice.steps(config.side, config.chi, config.iterations)
 
     def evaluate(
-        theta: Array, data: Data, split: Split = split, contract: Contract = jnp.einsum
+        theta: Array, data: Data, split: Split = split, contract: Contract = jnp.einsum, *, rolled: bool = True
     ) -> tuple[Array, Array]:
         """Ln Z per site, and the last singular values (χ,)."""
         tensors = initial(theta[data["bonds"]])
@@ -115,9 +115,11 @@ def build(config: TrgConfig, method: str) -> Functions:
                 tensors, logarithm, spectrum = coarsen(tensors, table, step, split, contract)
                 return tensors, (logarithm, spectrum)
 
-            if repeated == 1:
-                tensors, (logarithm, spectrum) = advance(tensors)
-                value += weights[done] * logarithm
+            if repeated == 1 or not rolled:
+                body = jax.jit(advance) if repeated > 1 else advance
+                for weight in weights[done : done + repeated]:
+                    tensors, (logarithm, spectrum) = body(tensors)
+                    value += weight * logarithm
             else:  # at a fixed bond dimension the shapes no longer change: one compiled body for all these steps
                 tensors, (logarithms, spectra) = jax.lax.scan(advance, tensors, length=repeated)
                 value += weights[done : done + repeated] @ logarithms
@@ -129,7 +131,7 @@ def build(config: TrgConfig, method: str) -> Functions:
         return evaluate(theta, data)[0]
 
     def loss(theta: Array, data: Data) -> Array:
-        return evaluate(theta, data, split_jax.split)[0]
+        return evaluate(theta, data, split_jax.split, rolled=False)[0]
 
     def outputs(theta: Array, data: Data) -> Data:
         (loss, spectrum), slope = jax.value_and_grad(evaluate, has_aux=True)(theta, data)

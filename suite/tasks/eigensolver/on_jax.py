@@ -120,7 +120,7 @@ def lowest(method: Method, count: int, wanted: int, H: Any, start: Array, scale:
 def lowest_jvp(
     method: Method, count: int, wanted: int, primals: tuple[Any, ...], tangents: tuple[Any, ...]
 ) -> tuple[Any, Any]:
-    """dE = vᵀdH v and (H − E) dv = −(1 − vvᵀ) dH v, dv ⊥ v: JAX transposes it, and may differentiate it again."""
+    """With dE = vᵀdH v, (H − E) dv = −(1 − vvᵀ) dH v and dv ⊥ v, for JAX to transpose and to differentiate again."""
     H, _, scale = primals
     energies, vectors, told = lowest(method, count, wanted, *primals)
 

@@ -217,4 +217,4 @@ def build(config: QcbmConfig, method: str) -> Functions:
         return tally.work(theta.numel(), rotations, np.asarray(data["cnots"].cpu()), np.asarray(gather.cpu()))
 
     gradients = {"reverse": reverse, "adjoint": adjoint, "parameter_shift": parameter_shift}
-    return Functions(value, gradients[method], outputs, work, made_with="eager")
+    return Functions(value, gradients[method], outputs, work, "eager", value if method == "reverse" else None)

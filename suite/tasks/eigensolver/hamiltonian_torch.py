@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import torch
@@ -11,9 +10,21 @@ from torch import Tensor
 from suite.tasks.eigensolver import hamiltonian
 
 
-@cache
+TABLES: dict[tuple[int, torch.device, torch.dtype], tuple[Tensor, Tensor, Tensor]] = {}
+
+
 def tables(sites: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """Z_i Z_{i+1} (2ᵏ, k), Z_i (2ᵏ, k), and which columns (2ᵏ, k+1) each row of H has: diagonal, then flips."""
+    """Z_i Z_{i+1} (2ᵏ, k), Z_i (2ᵏ, k), and which columns (2ᵏ, k+1) each row of H has: diagonal, then flips.
+
+    Kept in a dictionary, which a compiler looks up; it would not know what ``functools.cache`` has.
+    """
+    key = sites, device, dtype
+    if key not in TABLES:
+        TABLES[key] = make_tables(*key)
+    return TABLES[key]
+
+
+def make_tables(sites: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
     bonds, spins, flips = (torch.as_tensor(f(sites)) for f in (hamiltonian.bonds, hamiltonian.spins, hamiltonian.flips))
     columns = torch.cat([torch.arange(2**sites)[:, None], flips], dim=1)
     return bonds.to(device, dtype), spins.to(device, dtype), columns.to(device)

@@ -67,9 +67,7 @@ def _(theta: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
 @torch.library.custom_op("diffprog::resolvent", mutates_args=())
 def solved(b: Tensor, theta: Tensor, energy: Tensor, vector: Tensor) -> Tensor:
     """(H − E₀)⁻¹(1 − v₀v₀ᵀ) b, not differentiable."""
-    return krylov_torch.solve(
-        shifted(operator(theta), energy, vector), b - (vector @ b) * vector, theta.abs().sum()
-    )
+    return krylov_torch.solve(shifted(operator(theta), energy, vector), b - (vector @ b) * vector, theta.abs().sum())
 
 
 @solved.register_fake  # type: ignore[misc]

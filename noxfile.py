@@ -78,3 +78,26 @@ def fit(session: nox.Session) -> None:
     install(session)
     setup_julia(session)
     session.run("diffprog", "fit", *(session.posargs or ["qcbm"]))
+
+
+@nox.session
+def checker(session: nox.Session) -> None:
+    """The checker checked: how many planted errors it caught, and how many true gradients it refused."""
+    install(session, "test", extra="torch")
+    session.run("pytest", "tests/checker", *session.posargs)
+
+
+@nox.session
+def gradients(session: nox.Session) -> None:
+    """What CI runs on every change: every backend that can be had, against the golden gradients. Nothing is timed."""
+    install(session)
+    setup_julia(session)
+    session.run("diffprog", "baseline", "check", *session.posargs)
+
+
+@nox.session
+def engines(session: nox.Session) -> None:
+    """Every operator by every engine on every task, those that take minutes to compile too."""
+    install(session, "test")
+    setup_julia(session)
+    session.run("pytest", "tests/test_engines.py", "--every-engine", *session.posargs)

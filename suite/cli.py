@@ -9,13 +9,25 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 from rich.table import Table
 
 import suite
-from suite import config, tasks
+from suite import cli_baseline, config, tasks
 from suite.backends import find_julia, setup_julia
+from suite.console import (
+    ConfigFile,
+    Folder,
+    JuliaExe,
+    JuliaProject,
+    Names,
+    Threads,
+    err,
+    find_julia_for,
+    names,
+    out,
+    progress_bars,
+)  # fmt: skip
 from suite.errors import UsageError
 from suite.fits import FitRecord
 from suite.measure.protocol import Step
@@ -32,21 +44,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
 )
-out = Console(width=None if sys.stdout.isatty() else 160)
-err = Console(stderr=True)
-
-Names = Annotated[list[str] | None, typer.Option(metavar="NAME,…")]
-Folder = Annotated[Path, typer.Argument(help="The report folder of a run.")]
-Threads = Annotated[int, typer.Option(min=1, help="Threads of every backend; on Linux also the processors it may use.")]
-JuliaExe = Annotated[str | None, typer.Option(help="A Julia executable; goes with --julia-project.")]
-JuliaProject = Annotated[str | None, typer.Option(help="The Julia environment that holds the packages.")]
-ConfigFile = Annotated[Path | None, typer.Option("--config", help=f"A settings file [default: {config.FILE}, if any].")]
-
-
-def names(asked: list[str] | None) -> tuple[str, ...] | None:
-    """Repeated options and comma lists, flattened; None if nothing was asked for."""
-    found = tuple(name.strip() for text in asked or () for name in text.split(",") if name.strip())
-    return tuple(dict.fromkeys(found)) or None
+app.add_typer(cli_baseline.app, name="baseline")
 
 
 @app.command("list")
@@ -132,7 +130,7 @@ def run(
     cells = plan.cells(request)
     plan.check_memory(cells, None if memory_limit is None else int(memory_limit * 2**30))
     folder = folder or Path("reports") / datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    search = _find_julia({cell.backend for cell in cells}, julia_exe, julia_project, config_file)
+    search = find_julia_for({cell.backend for cell in cells}, julia_exe, julia_project, config_file)
     settings = driver.Settings(threads=threads, samples=samples, seconds=seconds, time_limit=time_limit, julia=search)
     records = _run(folder, settings, cells, resume=resume)
     _show(folder, records, report=report)
@@ -152,38 +150,8 @@ def _seeds(asked: Sequence[str] | None) -> tuple[int, ...]:
     return seeds
 
 
-def _find_julia(
-    chosen: set[str], executable: str | None, project: str | None, config_file: Path | None
-) -> find_julia.Search:
-    """Settles which Julia to use, and precompiles for it, if it is among the backends."""
-    settings = config.read(config_file)
-    if "julia" not in chosen:
-        return find_julia.Search()
-    if executable is None and project is None:
-        executable, project = settings.julia_executable, settings.julia_project
-    search = find_julia.find(executable, project)
-    if search.julia is None:
-        mend = f"; to mend this: {search.mend}" if search.mend else ""
-        err.print(f"Julia is not available, so its cells will not run: {search.reason}{mend}", style="yellow")
-    elif not search.julia.precompiled:
-        err.print("Precompiling the Julia package, once …")
-        setup_julia.precompile(search.julia)
-    return search
-
-
-def _progress() -> Progress:
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    return Progress(*columns, console=err)
-
-
 def _run(folder: Path, settings: driver.Settings, cells: Sequence[Cell], *, resume: bool) -> list[Record]:
-    progress = _progress()
+    progress = progress_bars()
     bar = progress.add_task("planning", total=len(cells))
 
     def listen(what: str, cell: Cell | None) -> None:
@@ -254,7 +222,7 @@ def fit(
         )
     )
     folder = folder or Path("reports") / datetime.now().strftime(f"fit-{task}-%Y-%m-%d-%H%M%S")
-    search = _find_julia({one.backend for one in chosen}, julia_exe, julia_project, config_file)
+    search = find_julia_for({one.backend for one in chosen}, julia_exe, julia_project, config_file)
     running = fits.FitRun(folder, driver.Settings(threads=threads, time_limit=time_limit, julia=search))
     running.start()
     stopped = False
@@ -274,7 +242,7 @@ def fit(
 
 def _fit_progress(running: FitRun, chosen: Sequence[FitRecord]) -> Progress:
     """A bar over the steps of the fit under way, with its loss, and one over all fits."""
-    progress = _progress()
+    progress = progress_bars()
     every = progress.add_task("fits", total=len(chosen))
     bar = progress.add_task("", total=None)
 
@@ -389,10 +357,10 @@ def precision_(
     chosen.check(variant=variant)
     case = Case(task, variant or chosen.variants[0], size, 0)
     total = len(backends) * len(precision.rungs(task, chosen.configure(case.variant, size)))
-    search = _find_julia(set(backends), julia_exe, julia_project, config_file)
+    search = find_julia_for(set(backends), julia_exe, julia_project, config_file)
     settings = driver.Settings(threads=threads, seconds=seconds, time_limit=time_limit, julia=search)
     folder = folder or Path("reports") / f"{datetime.now():%Y-%m-%d-%H%M%S}"
-    progress = _progress()
+    progress = progress_bars()
     bar = progress.add_task(f"{case.key}: starting", total=total)
 
     def listen(what: str) -> None:

@@ -60,6 +60,9 @@ class Errors(msgspec.Struct, frozen=True, kw_only=True):
     """Index of the component with the largest ρ."""
     worst_name: str = ""
     """Its name in the parameter layout, such as ``W[3,5]``."""
+    component: float | None = None
+    """The largest relative error of one component, those below 1e-5 of the norm counting as that large."""
+    component_name: str = ""
 
 
 class Agreement(msgspec.Struct, frozen=True, kw_only=True):

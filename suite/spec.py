@@ -207,6 +207,8 @@ class Task:
         closed_form: ``(config, inputs)`` to ``(value, gradient)`` where the exact answer is known, else None.
         approximation: ``(config, method, precision)`` to the error that the method itself makes, relative, for methods
             that approximate what the reference computes: a cell is then judged by the larger of this and ``tolerance``.
+        kinks: ``config`` to what finite differences of the value may be off by, relative to ‖g‖, however well they seem
+            to converge: where a truncation is decided by the parameters, the value has small kinks.
         adaptive: methods that choose their own steps, so that of the work invariants they report ``parameters`` alone.
         bound: the exact lower bound of the loss, in its own unit, where it is known, else None: a fit is shown with it.
         describe: what the data of a configuration is, in a few words.
@@ -232,6 +234,7 @@ class Task:
     tolerances: Mapping[str, float] = field(default_factory=dict)
     closed_form: Callable[[Any, Mapping[str, Array]], tuple[float, Array] | None] = lambda config, inputs: None
     approximation: Callable[[Any, str, str], float] = lambda config, method, precision: 0.0
+    kinks: Callable[[Any], float] = lambda config: 0.0
     adaptive: tuple[str, ...] = ()
     bound: Callable[[Any], float | None] = lambda config: None
     describe: Callable[[Any], str] = lambda config: ""

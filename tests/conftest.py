@@ -24,6 +24,7 @@ from suite.run.workers import COMMAND
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--require-julia", action="store_true", help="fail, instead of skipping, where Julia is absent")
+    parser.addoption("--every-engine", action="store_true", help="also those that take minutes to compile")
 
 
 def pytest_report_header() -> str:
@@ -61,9 +62,16 @@ def run(tmp_path: Path) -> Runner:
         command: Sequence[str] = COMMAND,
         time_limit: float = 300.0,
         julia: find_julia.Search | None = None,
+        attempt: bool = False,
+        samples: int = 9,
     ) -> list[Record]:
         settings = driver.Settings(
-            seconds=0.0, time_limit=time_limit, command=command, julia=julia or find_julia.Search()
+            samples=samples,
+            seconds=0.0,
+            time_limit=time_limit,
+            command=command,
+            julia=julia or find_julia.Search(),
+            attempt=attempt,
         )
         running = driver.Run(tmp_path / "run", settings)
         running.start(resume=resume)

@@ -31,11 +31,31 @@ def build(functions: Functions, ask: Ask) -> tuple[Function, Function]:
         )
     operator = "gradient" if ask.operator == "value" else ask.operator
     if ask.engine == "compile":
-        compiled = torch.compile(loss, fullgraph=True, dynamic=False)
-        value: Function = torch.no_grad()(compiled)
-        return value, _EAGER[operator](compiled)
+        return compiled(torch.no_grad()(loss)), compiled(_FUNC[operator](loss))
     family = _EAGER if ask.engine == "eager" else _FUNC
     return functions.value, family[operator](loss)
+
+
+def compiled(function: Function) -> Function:
+    """One graph, transforms included: what is compiled cannot be differentiated forwards or twice any more."""
+    found: Function = torch.compile(function, fullgraph=True, dynamic=False, backend=inductor)
+    return found
+
+
+def inductor(graph: Any, inputs: Any) -> Any:
+    """``torch.compile``'s own backend, but for the zeros of forward mode.
+
+    These have no memory until they are used. Inductor takes them for arrays like others: what it compiles reads and
+    writes at address 0, or is wrong (PyTorch 2.13). Here they are arrays.
+    """
+    from torch._inductor.compile_fx import compile_fx
+    from torch._inductor.decomposition import select_decomp_table
+
+    def zeros(size: Any, *, dtype: Any = None, device: Any = None, **_: Any) -> Any:
+        return torch.zeros(size, dtype=dtype, device=device)
+
+    table = {**select_decomp_table(), torch.ops.aten._efficientzerotensor.default: zeros}
+    return compile_fx(graph, inputs, decompositions=table)
 
 
 def eager_gradient(loss: Function) -> Function:

@@ -17,6 +17,9 @@ from suite.spec import Array
 ROUNDING = 1e-9
 """What rounding in a float64 function leaves of a fourth-order difference, relative: no bound is below it."""
 
+CONVERGED = 1e-9
+"""Relative. Before this, a step that makes things worse may have been too large, and a smaller one is tried."""
+
 
 @dataclass(frozen=True)
 class Derivative:
@@ -32,44 +35,57 @@ def directional(
     """The derivative of ``function`` (a float or an array) at ``x`` along ``direction`` (P,); 4 calls a step.
 
     Row i of the tableau has step h/2ⁱ; column j removes the error term of order 4 + 2(j − 1). The answer is the entry
-    that differs least from both its neighbours of the column before, and that difference is its error.
+    that differs least from both its neighbours of the column before. Its error is that difference, or how much the
+    entry changes with the step, if that is more: a function with small kinks may converge by accident.
     """
 
     def estimate(h: float) -> Any:
         f = [np.asarray(function(x + k * h * direction), np.float64) for k in (-2, -1, 1, 2)]
         return (f[0] - 8 * f[1] + 8 * f[2] - f[3]) / (12 * h)
 
-    row = [estimate(step)]
-    best = Derivative(row[0], float("inf"))
-    for _ in range(halvings):
+    rows, (row, column), least = [[estimate(step)]], (0, 0), float("inf")
+    for i in range(1, halvings + 1):
         step /= 2
-        above, row = row, [estimate(step)]
-        for column, coarse in enumerate(above):
-            fine = row[column]
-            extrapolated = fine + (fine - coarse) / (2 ** (4 + 2 * column) - 1)
-            error = float(max(np.linalg.norm(extrapolated - fine), np.linalg.norm(extrapolated - coarse)))
-            if error < best.error:
-                best = Derivative(extrapolated, error)
-            row.append(extrapolated)
-        if float(np.linalg.norm(row[-1] - above[-1])) > 4 * best.error:
-            break  # the highest orders have begun to diverge: rounding
-    return best
+        rows.append([estimate(step)])
+        for j, coarse in enumerate(rows[i - 1]):
+            fine = rows[i][j]
+            rows[i].append(fine + (fine - coarse) / (2 ** (4 + 2 * j) - 1))
+            error = max(_distance(rows[i][-1], fine), _distance(rows[i][-1], coarse))
+            if error < least:
+                (row, column), least = (i, j + 1), error
+        diverging = i > row and _distance(rows[i][-1], rows[i - 1][-1]) > 4 * least
+        if diverging and least < CONVERGED * float(np.linalg.norm(rows[row][column])):
+            break  # rounding: smaller steps have nothing to add
+    best = rows[row][column]
+    neighbour = rows[row + 1][column] if row + 1 < len(rows) else rows[row - 1][-1]
+    return Derivative(best, max(least, _distance(neighbour, best)))
 
 
-def check(function: Callable[[Array], float], x: Array, gradient: Array, directions: Array) -> tuple[float, float]:
+def _distance(x: Any, y: Any) -> float:
+    return float(np.linalg.norm(x - y))
+
+
+def check(
+    function: Callable[[Array], float], x: Array, gradient: Array, directions: Array, least: float = ROUNDING
+) -> tuple[float, float]:
     """The largest |finite difference − g·v| / ‖g‖ over the rows v of ``directions``, and what it may be at most.
 
-    The bound is ten times the differences' own error estimate, and never below `ROUNDING`.
+    The bound is ten times the differences' own error estimate, and never below ``least``.
     """
     scale = float(np.linalg.norm(gradient))
-    found = [check_along(function, x, gradient @ direction, direction, scale) for direction in directions]
+    found = [check_along(function, x, gradient @ direction, direction, scale, least) for direction in directions]
     return max(error for error, _ in found), max(bound for _, bound in found)
 
 
 def check_along(
-    function: Callable[[Array], Any], x: Array, derivative: Any, direction: Array, scale: float
+    function: Callable[[Array], Any],
+    x: Array,
+    derivative: Any,
+    direction: Array,
+    scale: float,
+    least: float = ROUNDING,
 ) -> tuple[float, float]:
     """|finite difference − derivative| / scale along one direction, and what it may be at most; as in `check`."""
     difference, scale = directional(function, x, direction), scale or 1.0
     error = float(np.linalg.norm(difference.value - derivative)) / scale
-    return error, max(ROUNDING, 10 * difference.error / scale)
+    return error, max(least, 10 * difference.error / scale)

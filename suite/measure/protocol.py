@@ -40,6 +40,7 @@ class Measure(msgspec.Struct, frozen=True, tag="measure"):
     """Run and time the prepared cell; write its value, gradient and outputs to ``arrays``."""
 
     samples: int
+    """Of value and derivative, at least; 0: nothing is timed."""
     seconds: float
     """About how long to sample for, once the least number of samples is there."""
     arrays: str

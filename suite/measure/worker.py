@@ -55,11 +55,12 @@ class Worker:
         start = perf_counter()
         with np.load(request.inputs) as file:
             self.inputs = {name: file[name] for name in file.files}
-        config = tasks.get(request.task).configure(request.variant, request.size)
+        task = tasks.get(request.task)
+        config = task.configure(request.variant, request.size)
         if request.overrides:
             config = dataclasses.replace(config, **request.overrides)
         self.directions = self.inputs.pop("directions")
-        self.operator = request.operator
+        self.operator, self.kinks = request.operator, task.kinks(config)
         ask = Ask(request.operator, request.engine, self.directions[0])
         self.prepared = self.backend.prepare(request.task, config, request.method, self.inputs, ask)
         self.setup = perf_counter() - start
@@ -81,10 +82,10 @@ class Worker:
             runs["gradient"] = clock.looped(cell.derivative, cell.synchronise)
             by_hand["gradient_by_hand"] = cell.derivative_by_hand
         del result
-        self.say(protocol.Phase("sampling"))
-        if max(run(1) for run in runs.values()) < LONG_CALL:
-            runs = {name: run for pair in zip(runs.items(), by_hand.items(), strict=True) for name, run in pair}
-        taken = clock.sample(runs, request.samples, request.seconds)
+        taken: dict[str, clock.Samples] = {}
+        if request.samples:
+            self.say(protocol.Phase("sampling"))
+            taken = self._samples(request, runs, by_hand)
         used = Memory(host_before=self.host_before, host_peak=memory.peak(), device_peak=self.backend.device_peak())
         self.say(protocol.Phase("checking"))
         difference, identity = self._finite_differences(request.directions, arrays), self._identity(arrays)
@@ -99,11 +100,11 @@ class Worker:
                 setup=self.setup,
                 first_value=first_value,
                 first_gradient=first_gradient,
-                value=taken["value"].seconds,
+                value=taken.get("value", none).seconds,
                 gradient=taken.get("gradient", none).seconds,
                 by_hand_value=taken.get("value_by_hand", none).seconds,
                 by_hand_gradient=taken.get("gradient_by_hand", none).seconds,
-                loops_value=taken["value"].loops,
+                loops_value=taken.get("value", none).loops,
                 loops_gradient=taken.get("gradient", none).loops,
             ),
             memory=used,
@@ -113,18 +114,28 @@ class Worker:
             identity_tolerance=identity[1],
         )
 
+    def _samples(
+        self, request: protocol.Measure, runs: dict[str, clock.Run], by_hand: dict[str, clock.Run]
+    ) -> dict[str, clock.Samples]:
+        """Steady samples of the functions, each beside its bare loop unless a call is long."""
+        if max(run(1) for run in runs.values()) < LONG_CALL:
+            runs = {name: run for pair in zip(runs.items(), by_hand.items(), strict=True) for name, run in pair}
+        return clock.sample(runs, request.samples, request.seconds)
+
     def _finite_differences(self, directions: int, arrays: Arrays) -> tuple[float | None, float | None]:
         """The derivative against differences of the cell's own value or gradient, along the host's directions."""
         theta, cell = self.inputs["params"], self.prepared
         if not directions or self.operator == "value" or not np.isfinite(arrays[self.operator]).all():
             return None, None
+        floor = max(finite_differences.ROUNDING, self.kinks)
         if self.operator == "gradient":
-            return finite_differences.check(cell.value_at, theta, arrays["gradient"], self.directions[:directions])
-        if self.operator == "jvp":
-            scale = float(np.linalg.norm(cell.gradient_at(theta)))
-            return finite_differences.check_along(cell.value_at, theta, arrays["jvp"], self.directions[0], scale)
-        scale = float(np.linalg.norm(arrays["hvp"]))
-        return finite_differences.check_along(cell.gradient_at, theta, arrays["hvp"], self.directions[0], scale)
+            chosen = self.directions[:directions]
+            return finite_differences.check(cell.value_at, theta, arrays["gradient"], chosen, floor)
+        of_value = self.operator == "jvp"
+        function, scale = (cell.value_at, cell.gradient_at(theta)) if of_value else (cell.gradient_at, arrays["hvp"])
+        return finite_differences.check_along(
+            function, theta, arrays[self.operator], self.directions[0], float(np.linalg.norm(scale)), floor
+        )
 
     def _identity(self, arrays: Arrays) -> tuple[float | None, float | None]:
         """The adjoint identity ⟨1, J v⟩ = ⟨Jᵀ 1, v⟩ of a jvp with the backend's own gradient, relative to ‖g‖."""

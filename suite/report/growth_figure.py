@@ -39,18 +39,11 @@ def draw(points: pd.DataFrame) -> dict[str, Figure]:
             Line2D([], [], color=_GREY, linestyle=line, marker=marker, markersize=5, label=method)
             for method, (line, marker) in methods.items()
         ]
-        time.legend(handles=handles, loc="upper left", fontsize=9)
+        time.legend(handles=handles, loc="lower right", fontsize=8)
     handles = [Line2D([], [], color=style.colour(name), lw=3, label=name) for name in dict.fromkeys(points["backend"])]
     handles += [
         Line2D([], [], color=_GREY, linestyle="", marker="o", markerfacecolor="white", label="hollow: value"),
-        Line2D(
-            [],
-            [],
-            color=_GREY,
-            linestyle="",
-            marker="o",
-            label="filled: value and gradient; memory above what the worker held before",
-        ),
+        Line2D([], [], color=_GREY, linestyle="", marker="o", label="filled: value and gradient"),
     ]
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
     return {"growth": figure}

@@ -94,6 +94,7 @@ def _row(record: Record) -> dict[str, Any]:
         "gradient_relative_l2": _relative_l2(gradient),
         "gradient_max_rho": gradient.max_rho if gradient else None,
         "gradient_cosine": gradient.cosine if gradient else None,
+        "gradient_component": gradient.component if gradient else None,
         "worst_component": gradient.worst_name if gradient else "",
         "tolerance": agreement.tolerance if agreement else None,
         "own_float32": agreement.own_float32 if agreement else None,

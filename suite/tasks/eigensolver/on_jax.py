@@ -1,7 +1,7 @@
-"""The eigensolver in JAX: ``eigh`` or Lanczos under jit, with one derivative rule for the ground state of either.
+"""The eigensolver in JAX: ``eigh`` or Lanczos under jit, with one derivative rule for the lowest levels of either.
 
 JAX's own rule for ``eigh`` divides by the differences among all levels, and so by zero where excited levels coincide
-that the loss does not even see. ``spectrum`` needs no differences and uses it.
+that the loss does not even see. The rule here holds at every order and in either mode.
 """
 
 from __future__ import annotations
@@ -52,75 +52,93 @@ def apply_halves(H: Halves, v: Array) -> Array:
 
 
 class Method(NamedTuple):
-    """How H (an array or several, linear in θ) is made and applied, and its lowest levels found."""
+    """How H (an array or several, linear in θ) is made and applied, its lowest levels found, and a system solved."""
 
     hamiltonian: Callable[[Array], Any]
     apply: Callable[[Any, Array], Array]
-    levels: Callable[[Array, Data, int], krylov.Levels]
-    ground_state: Callable[[Any, Array, Array], tuple[Array, Any]]
-    """H, start and scale to v₀ and what ``solve`` is to be told."""
-    solve: Callable[[Any, Any, Array], Array]
-    """(told, shifted, b) to (H − E₀)⁻¹ b, b ⊥ v₀; ``shifted`` applies H − E₀."""
+    levels: Callable[[Any, Array, Array, int], tuple[krylov.Levels, Any]]
+    """H, start, scale and a number of levels to these, and what ``solve`` is to be told."""
+    solve: Callable[[Any, int, Any, Array], Array]
+    """(told, k, shifted, b) to the solution of shifted x = b; see ``lowest_jvp``."""
 
 
-def dense_levels(theta: Array, data: Data, count: int) -> krylov.Levels:
-    energies, vectors = jnp.linalg.eigh(dense.hamiltonian(theta), symmetrize_input=False)
-    return krylov.Levels(energies[:count], vectors[:, :count].T, 0)
-
-
-def dense_ground_state(H: Array, start: Array, scale: Array) -> tuple[Array, tuple[Array, Array]]:
+def dense_levels(H: Array, start: Array, scale: Array, count: int) -> tuple[krylov.Levels, tuple[Array, ...]]:
     energies, vectors = jnp.linalg.eigh(H, symmetrize_input=False)
-    return vectors[:, 0] * unless_degenerate(energies[:2], scale), (energies, vectors)
+    return krylov.Levels(energies[:count], vectors[:, :count].T, 0), (energies, vectors, scale)
 
 
-def dense_solve(told: tuple[Array, Array], shifted: Any, b: Array) -> Array:
-    energies, vectors = told
-    above = (energies - energies[0]).at[0].set(-energies[0])  # see ``shifted`` below
-    return vectors @ ((b @ vectors) / above)
+def dense_solve(told: tuple[Array, ...], k: int, shifted: Any, b: Array) -> Array:
+    energies, vectors, scale = told
+    differences = (energies - energies[k]).at[k].set(scale)
+    return vectors @ ((b @ vectors) / differences)
 
 
-def dominant_levels(theta: Array, data: Data, count: int) -> krylov.Levels:
-    """The lowest levels; energies are Rayleigh quotients of fixed vectors: dE = <v|dH|v> (Hellmann, Feynman)."""
-    H, fixed = halves(theta), jax.lax.stop_gradient(theta)
-    found = krylov_jax.levels(partial(apply_halves, halves(fixed)), data["start"], jnp.abs(fixed).sum(), count)
-    return found._replace(energies=jax.vmap(lambda v: v @ apply_halves(H, v))(found.vectors))
+def dominant_levels(H: Halves, start: Array, scale: Array, count: int) -> tuple[krylov.Levels, tuple[Array, ...]]:
+    """Energies are Rayleigh quotients."""
+    apply = partial(apply_halves, H)
+    if count == 1:
+        ground = krylov_jax.lowest(apply, start, scale)
+        found = krylov.Levels(ground.energy[None], ground.vector[None], ground.applications)
+    else:
+        found = krylov_jax.levels(apply, start, scale, count)
+    energies = jax.vmap(lambda v: v @ apply(v))(found.vectors)
+    return found._replace(energies=energies), (energies, found.vectors, scale)
 
 
-def dominant_ground_state(H: Halves, start: Array, scale: Array) -> tuple[Array, Array]:
-    return krylov_jax.lowest(partial(apply_halves, H), start, scale).vector, scale
+def dominant_solve(told: tuple[Array, ...], k: int, shifted: Any, b: Array) -> Array:
+    """In the levels found by their energies; above them, where all is positive, by conjugate gradients."""
+    energies, vectors, scale = told
+    if len(vectors) == 1:  # v₀ itself is lifted above the others, and harmless
+        return krylov_jax.solve(shifted, b, scale)
+
+    def above(x: Array) -> Array:
+        return x - (vectors @ x) @ vectors
+
+    differences = (energies - energies[k]).at[k].set(scale)
+    within = ((vectors @ b) / differences) @ vectors
+    return within + krylov_jax.solve(lambda x: above(shifted(above(x))) + scale * (x - above(x)), above(b), scale)
 
 
-def dominant_solve(told: Array, shifted: Any, b: Array) -> Array:
-    return krylov_jax.solve(shifted, b, told)
-
-
-dense = Method(lambda theta: matrix(*jnp.split(theta, 2)), jnp.matmul, dense_levels, dense_ground_state, dense_solve)
-dominant = Method(halves, apply_halves, dominant_levels, dominant_ground_state, dominant_solve)
+dense = Method(lambda theta: matrix(*jnp.split(theta, 2)), jnp.matmul, dense_levels, dense_solve)
+dominant = Method(halves, apply_halves, dominant_levels, dominant_solve)
 METHODS = {"dense": dense, "dominant": dominant}
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def ground_state(method: Method, H: Any, start: Array, scale: Array) -> tuple[Array, Any]:
-    """v₀ (N,), and what the solver is told; only v₀ depends on H as far as derivatives go."""
-    return method.ground_state(H, start, scale)
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+def lowest(method: Method, count: int, wanted: int, H: Any, start: Array, scale: Array) -> tuple[Array, Array, Any]:
+    """Energies (count,) and vectors (count, N) of the lowest levels, and what the solver is told.
+
+    Of ``wanted`` levels, where these are more, the others tell whether the highest is degenerate: all is NaN then. As
+    far as derivatives go, energies and vectors alone depend on H.
+    """
+    found, told = method.levels(H, start, scale, wanted)
+    definite = unless_degenerate(found.energies, scale) if wanted > count else 1
+    return found.energies[:count] * definite, found.vectors[:count] * definite, told
 
 
-@ground_state.defjvp
-def ground_state_jvp(method: Method, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
-    """(H − E₀) dv₀ = −(1 − v₀v₀ᵀ) dH v₀, dv₀ ⊥ v₀: JAX transposes it, and may differentiate it again."""
-    H, dH = primals[0], tangents[0]
-    v0, told = ground_state(method, *primals)
-    energy = v0 @ method.apply(H, v0)
+@lowest.defjvp
+def lowest_jvp(
+    method: Method, count: int, wanted: int, primals: tuple[Any, ...], tangents: tuple[Any, ...]
+) -> tuple[Any, Any]:
+    """With dE = vᵀdH v, (H − E) dv = −(1 − vvᵀ) dH v and dv ⊥ v, for JAX to transpose and to differentiate again."""
+    H, _, scale = primals
+    energies, vectors, told = lowest(method, count, wanted, *primals)
 
-    def project(x: Array) -> Array:
-        return x - (v0 @ x) * v0
+    def change(k: int, energy: Array, v: Array) -> tuple[Array, Array]:
+        def shifted(x: Array) -> Array:
+            """H − E, and ``scale`` for v itself: symmetric, and regular where the level is not degenerate."""
+            along = (v @ x) * v
+            Hx = method.apply(H, x - along)
+            return Hx - (v @ Hx) * v - energy * (x - along) + scale * along
 
-    def shifted(x: Array) -> Array:  # −E₀ v₀v₀ᵀ, positive, makes the system definite
-        return project(method.apply(H, project(x))) - energy * x
+        b = method.apply(tangents[0], v)
+        along = v @ b
+        solve = partial(method.solve, told, k)
+        return along, jax.lax.custom_linear_solve(shifted, along * v - b, solve, symmetric=True)
 
-    b = project(method.apply(dH, v0))
-    dv0 = -jax.lax.custom_linear_solve(shifted, b, partial(method.solve, told), symmetric=True)
-    return (v0, told), (dv0, jax.tree.map(jnp.zeros_like, told))
+    d_energies, d_vectors = zip(*(change(k, energies[k], vectors[k]) for k in range(count)), strict=True)
+    nothing = jax.tree.map(jnp.zeros_like, told)
+    return (energies, vectors, told), (jnp.stack(d_energies), jnp.stack(d_vectors), nothing)
 
 
 def unless_degenerate(energies: Array, scale: Array) -> Array:
@@ -134,20 +152,21 @@ def build(config: EigensolverConfig, method: str) -> Functions:
     """The task's functions on JAX arrays, all of them traceable in (theta, data)."""
     check_method(config, method)
     how, m = METHODS[method], config.levels
+    # As in ``reference``: Krylov methods would have to pay for the level above, and conjugate gradients need it not.
+    wanted = 1 if (config.variant, method) == ("ground_state", "dominant") else m + 1
 
     def bound(theta: Array) -> Array:
         return jnp.abs(jax.lax.stop_gradient(theta)).sum()
 
     def value(theta: Array, data: Data) -> Array:
+        energies, vectors, _ = lowest(how, m, wanted, how.hamiltonian(theta), data["start"], bound(theta))
         if config.variant == "ground_state":
-            v0, _ = ground_state(how, how.hamiltonian(theta), data["start"], bound(theta))
-            return 1 - jnp.abs(v0 @ data["target"])
-        energies = how.levels(theta, data, m + 1).energies
-        return jnp.square(energies[:m] - data["target"]).sum() * unless_degenerate(energies, bound(theta))
+            return 1 - jnp.abs(vectors[0] @ data["target"])
+        return jnp.square(energies - data["target"]).sum()
 
     def outputs(theta: Array, data: Data) -> Data:
         """See ``reference.build``."""
-        found = how.levels(theta, data, m + 1)
+        found, _ = how.levels(how.hamiltonian(theta), data["start"], bound(theta), m + 1)
         named = {"energies": found.energies, "gap": jnp.diff(found.energies).min()}
         if config.variant == "ground_state":
             overlap = found.vectors[0] @ data["target"]
@@ -162,4 +181,4 @@ def build(config: EigensolverConfig, method: str) -> Functions:
         bonds, fields = (-int(column.sum()) for column in columns)
         return {"parameters": theta.size, "matrix_size": len(columns[0]), "bonds": bonds, "fields": fields}
 
-    return Functions(value, jax.value_and_grad(value), outputs, work, made_with="jit")
+    return Functions(value, jax.value_and_grad(value), outputs, work, "jit", value)

@@ -7,7 +7,6 @@ of their own here, which know differences from E₀ only.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import torch
@@ -15,42 +14,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from suite.spec import Functions
-from suite.tasks.eigensolver import hamiltonian, krylov, krylov_torch
+from suite.tasks.eigensolver import krylov, krylov_torch
+from suite.tasks.eigensolver.hamiltonian_torch import matrix, operator, shifted
 from suite.tasks.eigensolver.spec import EigensolverConfig, check_method
 
 Data = dict[str, Tensor]
-
-
-@cache
-def tables(sites: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """Z_i Z_{i+1} (2ᵏ, k), Z_i (2ᵏ, k), and which columns (2ᵏ, k+1) each row of H has: diagonal, then flips."""
-    bonds, spins, flips = (torch.as_tensor(f(sites)) for f in (hamiltonian.bonds, hamiltonian.spins, hamiltonian.flips))
-    columns = torch.cat([torch.arange(2**sites)[:, None], flips], dim=1)
-    return bonds.to(device, dtype), spins.to(device, dtype), columns.to(device)
-
-
-def matrix(J: Tensor, h: Tensor) -> Tensor:
-    """H as a dense matrix (2ᴸ, 2ᴸ) from J and h (L,); J of shape (L−1,) makes an open chain."""
-    bonds, _, columns = tables(len(h), h.device, h.dtype)
-    size = len(columns)
-    elements = torch.cat([bonds[:, : len(J)] @ J[:, None], h.expand(size, -1)], dim=1)
-    return h.new_zeros(size, size).scatter(1, columns, -elements)
-
-
-def operator(theta: Tensor) -> Any:
-    """H as a function of vectors (..., 2ᴸ), without its matrix; see ``hamiltonian.Operator``."""
-    J, h = theta.chunk(2)
-    cut, above = hamiltonian.halves(len(h))
-    low, high = matrix(J[: cut - 1], h[:cut]), matrix(J[cut:-1], h[cut:])
-    low_spins, high_spins = (tables(half, theta.device, theta.dtype)[1] for half in (cut, above))
-    first, last = torch.outer(high_spins[:, 0], low_spins[:, -1]), torch.outer(high_spins[:, -1], low_spins[:, 0])
-    edge = -(J[cut - 1] * first + J[-1] * last)
-
-    def apply(v: Tensor) -> Tensor:
-        V = v.view(*v.shape[:-1], *edge.shape)
-        return torch.addcmul(high @ V + V @ low, edge, V).flatten(-2)
-
-    return apply
 
 
 class DenseGroundState(torch.autograd.Function):  # type: ignore[misc]  # mypy takes torch for Any
@@ -90,11 +58,9 @@ class DominantGroundState(torch.autograd.Function):  # type: ignore[misc]
             apply = operator(theta)
             applied = apply(v0)
 
-        def shifted(x: Tensor) -> Tensor:  # −E₀ v₀v₀ᵀ, positive, makes the system definite
-            return torch.addcmul(apply(x), energy, torch.addcmul(x, v0 @ x, v0), value=-1)
-
         with torch.no_grad():
-            solution = krylov_torch.solve(shifted, v0_bar - (v0 @ v0_bar) * v0, theta.abs().sum())
+            b = v0_bar - (v0 @ v0_bar) * v0
+            solution = krylov_torch.solve(shifted(apply, energy, v0), b, theta.abs().sum())
         (theta_bar,) = torch.autograd.grad(applied, theta, -solution)
         return theta_bar, None
 
@@ -130,21 +96,38 @@ def build(config: EigensolverConfig, method: str) -> Functions:
         state, energies = DenseGroundState.apply(matrix(*theta.chunk(2)))
         return state * unless_degenerate(energies[:2], theta)
 
-    def loss(theta: Tensor, data: Data) -> Tensor:
+    def once(theta: Tensor, data: Data) -> Tensor:
+        """The loss, to be differentiated once and in reverse: that takes less than ``loss``."""
         if config.variant == "ground_state":
             return 1 - (ground_state(theta, data) @ data["target"]).abs()
         energies = levels(theta, data, m + 1).energies
         return (energies[:m] - data["target"]).square().sum() * unless_degenerate(energies, theta)
 
+    def loss(theta: Tensor, data: Data) -> Tensor:
+        from suite.tasks.eigensolver import perturbation_torch  # imports the compiler, which the others do without
+
+        if method == "dominant":
+            state = perturbation_torch.dominant_state(theta, data["start"])
+            return 1 - (state @ data["target"]).abs()
+        H = matrix(*theta.chunk(2))
+        energies, vectors = torch.linalg.eigh(H.detach())
+        change = H - H.detach()
+        definite = unless_degenerate(energies[: m + 1], theta)
+        if config.variant == "ground_state":
+            state = perturbation_torch.dense_state(change, energies, vectors)
+            return 1 - (state @ data["target"]).abs() * definite
+        found = perturbation_torch.levels(change, energies, vectors, m)
+        return (found - data["target"]).square().sum() * definite
+
     def gradient(theta: Tensor, data: Data) -> tuple[Tensor, Tensor]:
         leaf = theta.detach().requires_grad_()
-        found = loss(leaf, data)
+        found = once(leaf, data)
         (theta_bar,) = torch.autograd.grad(found, leaf)
         return found.detach(), theta_bar
 
     @torch.no_grad()
     def value(theta: Tensor, data: Data) -> Tensor:
-        return loss(theta, data)
+        return once(theta, data)
 
     @torch.no_grad()
     def outputs(theta: Tensor, data: Data) -> Data:
@@ -167,4 +150,6 @@ def build(config: EigensolverConfig, method: str) -> Functions:
         bonds, fields = (-int(column.sum()) for column in columns)
         return {"parameters": theta.numel(), "matrix_size": len(columns[0]), "bonds": bonds, "fields": fields}
 
-    return Functions(value, gradient, outputs, work, made_with="eager")
+    # Energies by Lanczos are those of ``dense``, and another rule for gradients; it takes definite systems to go on.
+    differentiable = method == "dense" or config.variant == "ground_state"
+    return Functions(value, gradient, outputs, work, "eager", loss if differentiable else None)

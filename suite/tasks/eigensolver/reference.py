@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from suite.spec import Array, Arrays, Functions
-from suite.tasks.eigensolver import hamiltonian, krylov
+from suite.tasks.eigensolver import hamiltonian, krylov, second
 from suite.tasks.eigensolver.hamiltonian import Operator
 from suite.tasks.eigensolver.krylov import Levels
 from suite.tasks.eigensolver.spec import EigensolverConfig, check_method
@@ -113,6 +113,28 @@ def build(config: EigensolverConfig, method: str) -> Functions:
         definite = theta.dtype.type(definite)
         return loss(found, data) * definite, np.asarray(theta_bar * definite)
 
+    def jvp(theta: Array, data: Arrays, v: Array) -> tuple[Any, Array]:
+        chain, found, definite = solved(theta, data)
+        moving = make(v, data)  # H is linear in θ
+        if config.variant == "ground_state":
+            at = second.ground(chain, moving, found, data)
+            loss_dot = at.vector_bar @ at.vector_dot
+        else:
+            energies_dot = np.array([vector @ moving.apply(vector) for vector in found.vectors[:m]])
+            loss_dot = 2 * (found.energies[:m] - data["target"]) @ energies_dot
+        definite = theta.dtype.type(definite)
+        return loss(found, data) * definite, np.asarray(loss_dot * definite)
+
+    def hvp(theta: Array, data: Arrays, v: Array) -> tuple[Any, Array]:
+        chain, found, definite = solved(theta, data)
+        moving = make(v, data)
+        if config.variant == "ground_state":
+            product = second.ground_hvp(chain, moving, second.ground(chain, moving, found, data))
+        else:
+            product = second.spectrum_hvp(chain, moving, found.energies[:m] - data["target"])
+        definite = theta.dtype.type(definite)
+        return loss(found, data) * definite, product * definite
+
     def outputs(theta: Array, data: Arrays) -> Arrays:
         """``energies`` (m+1,), lowest first, and the smallest ``gap`` () among them; ``ground_state`` has besides
         ``state`` (2ᴸ,), of the target's sign, and ``overlap`` (); ``dominant`` how often H was applied.
@@ -133,4 +155,6 @@ def build(config: EigensolverConfig, method: str) -> Functions:
         counts = {"bonds": int(-column[0].sum()), "fields": int(-column[1].sum())}
         return {"parameters": theta.size, "matrix_size": len(column[0]), **counts}
 
-    return Functions(value, gradient, outputs, work, made_with="hand")
+    # The levels' own tangents take all eigenpairs where there is more than the lowest.
+    known = (jvp, hvp) if config.variant == "ground_state" or method == "dense" else (None, None)
+    return Functions(value, gradient, outputs, work, made_with="hand", jvp=known[0], hvp=known[1])

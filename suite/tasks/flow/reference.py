@@ -7,7 +7,8 @@ h = −ε takes data backwards in time, h = ε noise forwards. The reverse pass 
 from __future__ import annotations
 
 import math
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.special import expit
@@ -17,6 +18,16 @@ from suite.tasks.flow.spec import VARIATIONAL, FlowConfig, layout
 from suite.tasks.flow.targets import LOG_DENSITY
 
 Tape = tuple[Array, ...]
+
+
+class Field(Protocol):
+    """A right-hand side and its transpose: what a step of RK4 takes, of arrays or of jets (see ``second``)."""
+
+    def rhs(self, x: Array) -> tuple[Array, Array, Tape]:
+        """V, ∇²u, and what the transpose needs."""
+
+    def rhs_vjp(self, tape: Tape, v_bar: Array, divergence_bar: Array) -> Array:
+        """x̄ from v̄ and the divergence's cotangent."""
 
 
 class Softplus:
@@ -126,7 +137,7 @@ POTENTIALS: dict[str, type[Potential]] = {
 }
 
 
-def step(potential: Potential, x: Array, integral: Array, h: float) -> tuple[Array, Array, list[Tape]]:
+def step(potential: Field, x: Array, integral: Array, h: float) -> tuple[Array, Array, list[Tape]]:
     """One RK4 step of h on (x, ∫∇²u |dt|)."""
     k1, g1, t1 = potential.rhs(x)
     k2, g2, t2 = potential.rhs(x + h / 2 * k1)
@@ -136,7 +147,7 @@ def step(potential: Potential, x: Array, integral: Array, h: float) -> tuple[Arr
     return x, integral + abs(h) / 6 * (g1 + 2 * g2 + 2 * g3 + g4), [t1, t2, t3, t4]
 
 
-def step_vjp(potential: Potential, tapes: list[Tape], x_bar: Array, integral_bar: Array, h: float) -> Array:
+def step_vjp(potential: Field, tapes: list[Tape], x_bar: Array, integral_bar: Array, h: float) -> Array:
     """The cotangent of x before the step from that after it; parameters' cotangents are added up in the potential."""
     g = abs(h) / 6 * integral_bar
     x4 = potential.rhs_vjp(tapes[3], h / 6 * x_bar, g)
@@ -267,5 +278,8 @@ def build(config: FlowConfig, method: str) -> Functions:
         from suite.tasks.flow import by_scipy
 
         return by_scipy.build(config)
+    from suite.tasks.flow import second  # which is made of this module's steps
+
     flow = Flow(config, method)
-    return Functions(flow.value, flow.gradient, flow.outputs, flow.work, made_with="hand")
+    jvp, hvp = (partial(rule, config) if method == "discrete" else None for rule in (second.jvp, second.hvp))
+    return Functions(flow.value, flow.gradient, flow.outputs, flow.work, made_with="hand", jvp=jvp, hvp=hvp)

@@ -1,6 +1,7 @@
 """The unnormalised densities π̃ that the variational variants sample, and the exact ln Z of each.
 
-``log_density(variant, x, data)`` returns ln π̃ of shape (B,) and its gradient with respect to x of shape (B, d).
+``log_density(variant, x, data)`` returns ln π̃ of shape (B,) and its gradient with respect to x of shape (B, d);
+``CURVATURE[variant](x, x_dot, data)`` returns what the gradient changes by along ẋ, of shape (B, d).
 """
 
 from __future__ import annotations
@@ -38,7 +39,23 @@ def _correlated(x: Array, data: dict[str, Array]) -> tuple[Array, Array]:
     return (x * gradient).sum(axis=1) / 2, gradient
 
 
+def _ising_curvature(x: Array, x_dot: Array, data: dict[str, Array]) -> Array:
+    return np.asarray((1 - np.tanh(x) ** 2) * x_dot - x_dot @ data["inverse_coupling"])
+
+
+def _ring_curvature(x: Array, x_dot: Array, data: dict[str, Array]) -> Array:
+    """Of the gradient −(2/RING)(1 − RADIUS/r) x."""
+    radius = np.sqrt((x * x).sum(axis=1))[:, None]
+    along = (x * x_dot).sum(axis=1)[:, None]
+    return np.asarray(-2 / RING * ((1 - RADIUS / radius) * x_dot + RADIUS * along / radius**3 * x))
+
+
+def _correlated_curvature(x: Array, x_dot: Array, data: dict[str, Array]) -> Array:
+    return np.asarray(-2 * x_dot - SKEW * x_dot[:, ::-1])
+
+
 LOG_DENSITY = {"ising": _ising, "ring": _ring, "correlated": _correlated}
+CURVATURE = {"ising": _ising_curvature, "ring": _ring_curvature, "correlated": _correlated_curvature}
 
 
 def log_partition(config: Any) -> float:

@@ -184,4 +184,4 @@ def build(config: QcbmConfig, method: str) -> Functions:
         return tally.work(theta.size, slots.size, np.asarray(data["cnots"]), np.asarray(gather))
 
     gradients = {"reverse": jax.value_and_grad(value), "adjoint": adjoint, "parameter_shift": parameter_shift}
-    return Functions(value, gradients[method], outputs, work, made_with="jit")
+    return Functions(value, gradients[method], outputs, work, "jit", value if method == "reverse" else None)

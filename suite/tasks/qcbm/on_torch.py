@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import torch
@@ -34,8 +33,18 @@ class Constants:
     hamming: tuple[Tensor, ...]
 
 
-@cache
+CONSTANTS: dict[tuple[int, int, torch.device, torch.dtype], Constants] = {}
+
+
 def constants(qubits: int, depth: int, device: torch.device, dtype: torch.dtype) -> Constants:
+    """Kept in a dictionary, which a compiler looks up; it would not know what ``functools.cache`` has."""
+    key = qubits, depth, device, dtype
+    if key not in CONSTANTS:
+        CONSTANTS[key] = make_constants(*key)
+    return CONSTANTS[key]
+
+
+def make_constants(qubits: int, depth: int, device: torch.device, dtype: torch.dtype) -> Constants:
     sizes = [len(group) for group in circuit.groups(qubits)]
     return Constants(
         torch.as_tensor(circuit.angle_slots(qubits, depth), device=device),
@@ -145,6 +154,7 @@ def kernel_product(config: QcbmConfig, hamming: tuple[Tensor, ...], sigmas: Tens
 def build(config: QcbmConfig, method: str) -> Functions:
     """The task's functions on tensors of one device; ``theta`` (P,) decides the precision."""
     n, depth = config.qubits, config.depth
+    groups = [slice(group.start, group.stop) for group in circuit.groups(n)]
 
     def fixed(theta: Tensor) -> Constants:
         return constants(n, depth, theta.device, theta.dtype)
@@ -156,7 +166,7 @@ def build(config: QcbmConfig, method: str) -> Functions:
 
     def layers_of(table: Tensor) -> list[Matrices]:
         factors = unitaries(table).unbind(-3)
-        merged = [merge(factors[group.start : group.stop]) for group in circuit.groups(n)]
+        merged = [merge(factors[group]) for group in groups]
         return list(zip(*[matrix.unbind(-3) for matrix in merged], strict=True))
 
     def distribution(theta: Tensor, data: Data) -> Tensor:
@@ -217,4 +227,4 @@ def build(config: QcbmConfig, method: str) -> Functions:
         return tally.work(theta.numel(), rotations, np.asarray(data["cnots"].cpu()), np.asarray(gather.cpu()))
 
     gradients = {"reverse": reverse, "adjoint": adjoint, "parameter_shift": parameter_shift}
-    return Functions(value, gradients[method], outputs, work, made_with="eager")
+    return Functions(value, gradients[method], outputs, work, "eager", value if method == "reverse" else None)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import scipy.fft  # keeps float32, as numpy.fft does only from NumPy 2 on
@@ -131,25 +132,28 @@ def kernel_product(config: QcbmConfig, sigmas: Array, q: Array) -> Array:
     return np.asarray(scipy.fft.irfft(spectrum, 2 * size)[:size])
 
 
+def angle_table(qubits: int, depth: int, theta: Array) -> Array:
+    """θ (..., P) as angles (..., d+1, n, 3); gates that are absent turn by zero."""
+    table = np.zeros((*theta.shape[:-1], (depth + 1) * qubits * 3), theta.dtype)
+    table[..., circuit.angle_slots(qubits, depth)] = theta
+    return table.reshape(*theta.shape[:-1], depth + 1, qubits, 3)
+
+
+def layers_of(table: Array, parts: tuple[range, ...]) -> list[Matrices]:
+    """The merged unitaries of each layer, from angles (..., d+1, n, 3)."""
+    unitary = unitaries(table)
+    merged = [merge(unitary, group) for group in parts]
+    return [[matrix[..., layer, :, :] for matrix in merged] for layer in range(table.shape[-3])]
+
+
 def build(config: QcbmConfig, method: str) -> Functions:
     """The task's functions on NumPy arrays; data are the arrays of ``spec.draw`` without ``params``."""
     n, depth = config.qubits, config.depth
     slots = circuit.angle_slots(n, depth)
     parts = circuit.groups(n)
 
-    def angle_table(theta: Array) -> Array:
-        """θ (..., P) as angles (..., d+1, n, 3); gates that are absent turn by zero."""
-        table = np.zeros((*theta.shape[:-1], (depth + 1) * n * 3), theta.dtype)
-        table[..., slots] = theta
-        return table.reshape(*theta.shape[:-1], depth + 1, n, 3)
-
-    def layers_of(table: Array) -> list[Matrices]:
-        unitary = unitaries(table)
-        merged = [merge(unitary, group) for group in parts]
-        return [[matrix[..., layer, :, :] for matrix in merged] for layer in range(depth + 1)]
-
     def distribution(theta: Array, data: Arrays) -> Array:
-        (state,) = deque(evolve(layers_of(angle_table(theta)), data["permutation"]), maxlen=1)
+        (state,) = deque(evolve(layers_of(angle_table(n, depth, theta), parts), data["permutation"]), maxlen=1)
         return probabilities(state)
 
     def discrepancy(p: Array, data: Arrays) -> tuple[Array, Array]:
@@ -163,8 +167,8 @@ def build(config: QcbmConfig, method: str) -> Functions:
 
     def reverse(theta: Array, data: Arrays) -> tuple[Array, Array]:
         """Carries λ = (dL/dp) ∘ ψ backwards: dL = 2 Re <λ|dψ>. ψ is kept, or un-applied as λ is (``adjoint``)."""
-        table, gather = angle_table(theta), data["permutation"]
-        layers = layers_of(table)
+        table, gather = angle_table(n, depth, theta), data["permutation"]
+        layers = layers_of(table, parts)
         kept = deque(evolve(layers, gather), maxlen=1 if method == "adjoint" else None)
         inverse = np.empty_like(gather)
         inverse[gather] = np.arange(len(gather))
@@ -199,9 +203,12 @@ def build(config: QcbmConfig, method: str) -> Functions:
         return {"distribution": distribution(theta, data)}
 
     def work(theta: Array, data: Arrays) -> dict[str, int]:
-        tally, layers = circuit.Tally(), layers_of(angle_table(theta))
+        tally, layers = circuit.Tally(), layers_of(angle_table(n, depth, theta), parts)
         deque(evolve(layers, data["permutation"], tally.rotating(rotate), tally.entangling(entangle)), maxlen=0)
         return tally.work(theta.size, slots.size, data["cnots"], data["permutation"])
 
     gradient = parameter_shift if method == "parameter_shift" else reverse
-    return Functions(value, gradient, outputs, work, made_with="hand")
+    from suite.tasks.qcbm import second  # which is made of this module's layers
+
+    jvp, hvp = (partial(rule, config) if method == "reverse" else None for rule in (second.jvp, second.hvp))
+    return Functions(value, gradient, outputs, work, made_with="hand", jvp=jvp, hvp=hvp)

@@ -1,4 +1,4 @@
-"""The tensor renormalisation group in JAX: static bond dimensions, a scan over equal steps, a rule for the SVD.
+"""The tensor renormalisation group in JAX: static bond dimensions, a scan over equal steps, a reverse rule for the SVD.
 
 Shapes as in ``reference``: tensors are (n, D, D, D, D) with legs up, left, down, right.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 
 from suite.spec import Functions
-from suite.tasks.trg import lattice
+from suite.tasks.trg import lattice, split_jax
 from suite.tasks.trg.lattice import Step
 from suite.tasks.trg.spec import ETA, TrgConfig
 
@@ -24,26 +24,14 @@ Split = Callable[[Array, int], Factors]
 Contract = Callable[[str, Array, Array], Array]
 
 
-def svd(matrices: Array) -> tuple[Array, Array, Array]:
-    """U, s and Vᵀ of (n, m, m)."""
-    u, s, vt = jnp.linalg.svd(matrices)
-
-    def transposed() -> tuple[Array, Array, Array]:
-        # LAPACK's divide and conquer (gesdd) fails on a few of these graded matrices, and then not on the transposed.
-        v, s, ut = jnp.linalg.svd(matrices.mT)
-        return ut.mT, s, v.mT
-
-    factors: tuple[Array, Array, Array] = jax.lax.cond(jnp.isnan(s).any(), transposed, lambda: (u, s, vt))
-    return factors
-
-
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
 def split(matrices: Array, keep: int) -> Factors:
     """M (n, m, m) to A = U√S and B = V√S of the k largest singular values, (n, m, k) each, and those values (n, k).
 
     The reverse rule keeps all of U, s and V: what is dropped mixes into what is kept. ``reference.split_vjp`` derives
     it. It holds for losses that do not change under A → AO, B → BO with O orthogonal, as on the two ends of an inner
-    leg. The singular values come for inspection: their cotangents are ignored.
+    leg. The singular values come for inspection: their cotangents are ignored. For first derivatives by reverse mode,
+    of which it is the fastest; ``split_jax.split`` has all others.
     """
     return split_forward(matrices, keep)[0]
 
@@ -56,11 +44,11 @@ def once(factors: Factors) -> Factors:
 
 @once.defjvp
 def refuse(*_: object) -> None:
-    raise NotImplementedError("the truncated SVD can be differentiated once only: see the README of the task trg")
+    raise NotImplementedError("this rule is for first derivatives: differentiate Functions.loss, as the engines do")
 
 
 def split_forward(matrices: Array, keep: int) -> tuple[Factors, Factors]:
-    u, s, vt = svd(matrices)
+    u, s, vt = split_jax.svd(matrices)
     kept = s[:, :keep]
     root = jnp.sqrt(kept)[:, None]
     return (u[..., :keep] * root, vt[:, :keep].mT * root, kept), once((u, s, vt))
@@ -113,7 +101,7 @@ def build(config: TrgConfig, method: str) -> Functions:
     plan = lattice.steps(config.side, config.chi, config.iterations)
 
     def evaluate(
-        theta: Array, data: Data, split: Split = split, contract: Contract = jnp.einsum
+        theta: Array, data: Data, split: Split = split, contract: Contract = jnp.einsum, *, rolled: bool = True
     ) -> tuple[Array, Array]:
         """Ln Z per site, and the last singular values (χ,)."""
         tensors = initial(theta[data["bonds"]])
@@ -128,9 +116,11 @@ def build(config: TrgConfig, method: str) -> Functions:
                 tensors, logarithm, spectrum = coarsen(tensors, table, step, split, contract)
                 return tensors, (logarithm, spectrum)
 
-            if repeated == 1:
-                tensors, (logarithm, spectrum) = advance(tensors)
-                value += weights[done] * logarithm
+            if repeated == 1 or not rolled:
+                body = jax.jit(advance) if repeated > 1 else advance  # traced but once
+                for weight in weights[done : done + repeated]:
+                    tensors, (logarithm, spectrum) = body(tensors)
+                    value += weight * logarithm
             else:  # at a fixed bond dimension the shapes no longer change: one compiled body for all these steps
                 tensors, (logarithms, spectra) = jax.lax.scan(advance, tensors, length=repeated)
                 value += weights[done : done + repeated] @ logarithms
@@ -140,6 +130,10 @@ def build(config: TrgConfig, method: str) -> Functions:
 
     def value(theta: Array, data: Data) -> Array:
         return evaluate(theta, data)[0]
+
+    def loss(theta: Array, data: Data) -> Array:
+        # Linearising a scan, JAX 0.10 forgets the custom rules within, and second derivatives would be others'.
+        return evaluate(theta, data, split_jax.split, rolled=False)[0]
 
     def outputs(theta: Array, data: Data) -> Data:
         (loss, spectrum), slope = jax.value_and_grad(evaluate, has_aux=True)(theta, data)
@@ -156,4 +150,4 @@ def build(config: TrgConfig, method: str) -> Functions:
             evaluate(theta, data, tally.splitting(split), tally.contracting(jnp.einsum))
         return tally.work(theta.size)
 
-    return Functions(value, jax.value_and_grad(value), outputs, work, made_with="jit")
+    return Functions(value, jax.value_and_grad(value), outputs, work, "jit", loss)

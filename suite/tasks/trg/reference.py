@@ -9,6 +9,7 @@ mode through it); Townsend, "Differentiating the singular value decomposition", 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -229,4 +230,7 @@ def build(config: TrgConfig, method: str) -> Functions:
         coarse_grain(plan, spins, data, split=tally.splitting(split), contract=tally.contracting(contract))
         return tally.work(theta.size)
 
-    return Functions(value, gradient, outputs, work, made_with="hand")
+    from suite.tasks.trg import second  # which is made of this module's steps
+
+    jvp, hvp = partial(second.jvp, plan), partial(second.hvp, plan)
+    return Functions(value, gradient, outputs, work, made_with="hand", jvp=jvp, hvp=hvp)

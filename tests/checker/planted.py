@@ -1,0 +1,257 @@
+"""Planted errors: answers that are wrong in a known way, for the checker to catch.
+
+``IN_ANSWER`` spoils a right answer; ``IN_CODE`` spoils the reference's source, so that the wrong answer is one that a
+real mistake makes. Each entry says for what it can be planted: a gradient of one component has nothing to swap.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from suite import tasks
+from suite.spec import Array, Arrays, Case, Functions, Task
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A case with its right answer by the reference."""
+
+    case: Case
+    task: Task
+    config: Any
+    theta: Array
+    data: Arrays
+    value: Array
+    gradient: Array
+    work: dict[str, int]
+
+    def by(self, functions: Functions, theta: Array | None = None, **data: Array) -> Arrays:
+        """What other functions make of the case, or these of other inputs."""
+        with np.errstate(all="ignore"):  # wrong code may well divide by zero
+            found = functions.gradient(self.theta if theta is None else theta, self.data | data)
+        return {"value": np.asarray(found[0]), "gradient": np.asarray(found[1])}
+
+
+def answer(case: Case, precision: str = "float64") -> Answer:
+    """The right answer, in float64 or float32."""
+    task = tasks.get(case.task)
+    config = task.configure(case.variant, case.size)
+    functions = tasks.functions(case.task, "numpy", config, task.reference_method(case.variant))
+    drawn = task.draw(config, case.seed)
+    data = {name: x.astype(precision) if x.dtype.kind == "f" else x for name, x in drawn.items()}
+    theta = data.pop("params")
+    value, gradient = functions.gradient(theta, data)
+    return Answer(case, task, config, theta, data, np.asarray(value), gradient, task.work(config))
+
+
+def _component(right: Answer, index: int, change: Callable[[float], float]) -> Arrays:
+    planted = right.gradient.copy()
+    planted[index] = change(planted[index])
+    return {"gradient": planted}
+
+
+def _ranked(right: Answer) -> list[int]:
+    """Components from the smallest that is not lost in the others' rounding to the largest."""
+    size = np.abs(right.gradient)
+    order = np.argsort(size)
+    return [int(i) for i in order if size[i] > 1e-6 * np.linalg.norm(right.gradient)]
+
+
+def _without_block(right: Answer) -> Iterator[Arrays]:
+    """Each named block in turn: its cotangent was never added."""
+    start = 0
+    for block in right.task.layout(right.config).blocks:
+        planted = right.gradient.copy()
+        planted[start : start + block.size] = 0
+        start += block.size
+        yield {"gradient": planted}
+
+
+def _transposed(right: Answer) -> Iterator[Arrays]:
+    """Each block of two dimensions or more, written out in the other order."""
+    start = 0
+    for block in right.task.layout(right.config).blocks:
+        part = right.gradient[start : start + block.size].reshape(block.shape)
+        planted = right.gradient.copy()
+        planted[start : start + block.size] = part.T.ravel()
+        start += block.size
+        if not np.allclose(planted, right.gradient, rtol=1e-5, atol=0):  # a symmetric block is its own transposed
+            yield {"gradient": planted}
+
+
+def _swapped(right: Answer) -> Iterator[Arrays]:
+    """Neighbours at the front, the two ends, and everything backwards."""
+    count = len(right.gradient)
+    for order in ([1, 0, *range(2, count)], [count - 1, *range(1, count - 1), 0], range(count)[::-1]):
+        planted = right.gradient[list(order)] if count > 1 else right.gradient
+        if not np.allclose(planted, right.gradient, rtol=1e-5, atol=0):
+            yield {"gradient": planted}
+
+
+def _stale(right: Answer) -> Iterator[Arrays]:
+    """The gradient, or the whole answer, of the parameters before a small step."""
+    functions = _reference(right)
+    old = right.by(functions, right.theta * right.theta.dtype.type(1 + 1e-5))
+    yield {"gradient": old["gradient"]}
+    yield old
+
+
+def _fewer(right: Answer) -> Iterator[Arrays]:
+    """One layer, step, iteration or bond too few."""
+    match right.case.task:
+        case "flow":
+            steps = right.config.steps
+            config = dataclasses.replace(right.config, steps=steps - 1, time=right.config.time * (steps - 1) / steps)
+            yield right.by(_reference(right, config))
+        case "trg":
+            functions = _reference(right, dataclasses.replace(right.config, iterations=right.config.iterations - 1))
+            weights = np.delete(right.data["weights"], -2)
+            if right.config.side == 1:
+                yield right.by(functions, weights=weights)
+        case "eigensolver":
+            theta = right.theta.copy()
+            theta[len(theta) // 2 - 1] = 0
+            yield right.by(_reference(right), theta)
+        case "qcbm":  # the last layer of rotations does nothing: its angles are zero
+            theta = right.theta.copy()
+            theta[-2 * right.config.qubits :] = 0
+            yield right.by(_reference(right), theta)
+
+
+def _reference(right: Answer, config: Any = None) -> Functions:
+    method = right.task.reference_method(right.case.variant)
+    return tasks.functions(right.case.task, "numpy", config or right.config, method)
+
+
+def _at(indices: Callable[[list[int]], list[int]], change: Callable[[float], float]) -> Plant:
+    def plant(right: Answer) -> Iterator[Arrays]:
+        for index in dict.fromkeys(indices(_ranked(right))):
+            yield _component(right, index, change)
+
+    return plant
+
+
+def _each(*spoil: Callable[[Array], Array]) -> Plant:
+    def plant(right: Answer) -> Iterator[Arrays]:
+        for change in spoil:
+            yield {"gradient": change(right.gradient)}
+
+    return plant
+
+
+Plant = Callable[[Answer], Iterator[Arrays]]
+"""Wrong answers made from a right one: arrays that take the place of the right ones."""
+
+_EXTREMES: Callable[[list[int]], list[int]] = lambda ranked: [ranked[0], ranked[len(ranked) // 2], ranked[-1]]  # noqa: E731
+
+IN_ANSWER: dict[str, Plant] = {
+    "wrong sign": _each(lambda g: -g),
+    "wrong sign of one component": _at(_EXTREMES, lambda x: -x),
+    "factor of two": _each(lambda g: 2 * g, lambda g: g / 2),
+    "dropped component": _at(_EXTREMES, lambda x: 0.0),
+    "dropped block": _without_block,
+    "transposed block": _transposed,
+    "relative error of 1e-6 in one component": _at(_EXTREMES, lambda x: x * (1 + 1e-6)),
+    "swapped parameters": _swapped,
+    "one layer or step too few": _fewer,
+    "NaN": _at(_EXTREMES, lambda x: np.nan),
+    "Inf": _at(_EXTREMES, lambda x: -np.inf),
+    "stale cached result": _stale,
+    "wrong dtype": _each(
+        *(lambda g, t=t: g.astype(t) for t in ("float32", "float16", "complex128", "int64", "object"))
+    ),
+    "silent float32": _each(lambda g: g.astype(np.float32).astype(np.float64)),
+    "wrong size": _each(lambda g: g[:-1], lambda g: np.append(g, 0.0), lambda g: g[:0]),
+    "wrong shape": _each(lambda g: g[:, None], lambda g: g[None, :]),
+}
+
+IN_CODE: dict[str, dict[str, list[tuple[str, str]]]] = {
+    "flow": {
+        "dropped term": [
+            ("+ curvature * self.norm2\n", "\n"),
+            ("self.s_bar[np.diag_indices_from(self.s_bar)] += divergence_bar.sum()", "pass"),
+            ("+ np.outer(divergence_bar, self.a * self.norm2) * (1 - 2 * s)", ""),
+            ("- 2 * np.outer(divergence_bar, self.a * self.norm2) * t", ""),
+        ],
+        "wrong sign": [
+            ("x_bar: Array = z_bar @ self.w", "x_bar: Array = -z_bar @ self.w"),
+            ("h / 6 * x_bar, g)", "h / 6 * x_bar, -g)"),
+        ],
+        "transposed factor": [
+            ("self.w_bar += (s * self.a).T @ v_bar", "self.w_bar += ((s * self.a).T @ v_bar)[::-1]"),
+            ("self.w_bar += (t * self.a).T @ v_bar", "self.w_bar += ((t * self.a).T @ v_bar)[::-1]"),
+        ],
+        "wrong stage of the step": [("h / 3 * x_bar + h / 2 * x3", "h / 3 * x_bar + h * x3")],
+    },
+    "eigensolver": {
+        "dropped term": [
+            ("vectors[:, 1:].T @ b / (energies[1:] - energies[0])", "vectors[:, 1:].T @ b / energies[1:]"),
+            (
+                "for E_bar, v in zip(energies_bar, found.vectors[:m], strict=True)",
+                "for E_bar, v in zip(energies_bar[1:], found.vectors[1:m], strict=True)",
+            ),
+            ("project(self.apply(project(x))) - energy * x", "project(self.apply(project(x))) - 1.01 * energy * x"),
+        ],
+        "wrong sign": [
+            ("theta_bar = -chain.vjp", "theta_bar = chain.vjp"),
+            ("E_bar * chain.vjp", "-E_bar * chain.vjp"),
+        ],
+        "transposed factor": [("vectors[:, :count].T, 0)", "vectors[:count], 0)")],
+    },
+    "qcbm": {
+        "missing conjugate": [
+            ("rows = [stay * plus.conj(),", "rows = [stay * plus,"),
+            ("[matrix.conj().swapaxes(-1, -2) for", "[matrix.swapaxes(-1, -2) for"),
+            ("@ cotangent.reshape(-1, size).conj()", "@ cotangent.reshape(-1, size)"),
+        ],
+        "dropped term": [('q = p - data["target"]', "q = p")],
+        "wrong sign": [("hop = np.cos(b / 2), -1j * np.sin(b / 2)", "hop = np.cos(b / 2), 1j * np.sin(b / 2)")],
+        "transposed factor": [("[matrix.conj().swapaxes(-1, -2) for", "[matrix.conj() for")],
+        "one layer too few": [
+            ("for layer in range(depth, -1, -1):", "moments[0] = 0\n        for layer in range(depth, 0, -1):")
+        ],
+    },
+    "trg": {
+        "dropped term": [
+            (
+                "inner = together + transpose(together) + apart - transpose(apart)",
+                "inner = together + transpose(together)",
+            ),
+            (
+                "    return np.asarray((uk @ inner + u[..., k:] @ below) @ transpose(vk)",
+                "    return np.asarray((uk @ inner) @ transpose(vk)",
+            ),
+        ],
+        "wrong sign": [("+ apart - transpose(apart)", "- apart + transpose(apart)")],
+        "transposed factor": [("b_bar = b_bar.transpose(0, 3, 1, 2, 4)", "b_bar = b_bar.transpose(0, 1, 3, 2, 4)")],
+    },
+}
+"""By task and kind of mistake: a piece of the reference's source, and what is written in its place."""
+
+
+def mutant(task: str, old: str, new: str) -> ModuleType:
+    """The reference module of a task with one piece of its source replaced.
+
+    Raises:
+        ValueError: if the source has no such piece.
+    """
+    name = f"suite.tasks.{task}.reference"
+    spec = find_spec(name)
+    assert spec is not None and spec.origin is not None
+    with open(spec.origin, encoding="utf-8") as file:  # noqa: PTH123 - a module's origin is a string
+        source = file.read()
+    if old not in source:
+        raise ValueError(f"{spec.origin} has no {old!r} any more: plant this error elsewhere")
+    module = ModuleType(f"{name}_mutant")
+    module.__dict__["__file__"] = spec.origin
+    sys.modules[module.__name__] = module  # dataclasses look their module up
+    exec(compile(source.replace(old, new), spec.origin, "exec"), module.__dict__)
+    return module

@@ -1,0 +1,77 @@
+"""Every operator by every engine: what is declared in ``suite.engines`` is what happens, in either direction."""
+
+from __future__ import annotations
+
+import pytest
+
+from suite import engines, tasks
+from suite.backends import find_julia
+from suite.engines import ENGINES, LIMITS
+from suite.run import plan
+from suite.spec import BACKENDS, OPERATORS, Case, Cell
+from tests.conftest import Runner
+
+VARIANTS = {"flow": ("density",), "eigensolver": ("spectrum", "long_chain"), "qcbm": ("gaussian",), "trg": ("classic",)}
+"""One of each kind of code; the cells of `tests/test_cross.py` have them all."""
+SLOW = ("compile", "mooncake")
+"""Minutes of compilation: only with --every-engine (nox -s engines)."""
+
+
+@pytest.fixture(params=["numpy", "torch", "jax", pytest.param("julia", marks=pytest.mark.julia)])
+def backend(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    if name == "julia":
+        request.getfixturevalue("julia")
+    else:
+        pytest.importorskip(name)
+    return name
+
+
+@pytest.mark.cross
+@pytest.mark.parametrize("task", tasks.NAMES)
+def test_what_is_declared_is_what_happens(run: Runner, backend: str, task: str, pytestconfig: pytest.Config) -> None:
+    every = pytestconfig.getoption("--every-engine")
+    chosen = tuple(name for name in ENGINES[backend] if every or name not in SLOW)
+    request = plan.Request(
+        tasks=(task,), variants=None if every else VARIANTS[task], backends=(backend,),
+        methods=tuple({tasks.get(task).reference_method(variant) for variant in VARIANTS[task]}),
+        operators=OPERATORS, engines=chosen,
+    )  # fmt: skip
+    surprises = []
+    for record in run(request, attempt=True, samples=0, julia=find_julia.find() if backend == "julia" else None):
+        declared = engines.limit(record.backend, record.engine, record.operator, record.task, record.variant)
+        if record.outcome == "unavailable" and record.mend:
+            continue  # an engine that is not installed, with the command that mends it
+        if bool(declared) == (record.outcome == "ok"):
+            surprises.append(
+                f"{record.cell.name}: {record.outcome}: {record.reason or 'works, but is declared not to'}"
+            )
+    assert surprises == []
+
+
+@pytest.mark.parametrize("limit", LIMITS, ids=lambda one: f"{one.backend}-{one.engine}-{'-'.join(one.operators)}")
+def test_limits_name_what_there_is_and_why(limit: engines.Limit) -> None:
+    assert limit.engine in ENGINES[limit.backend]
+    assert set(limit.operators) <= set(OPERATORS)
+    assert set(limit.tasks) <= set(tasks.NAMES)
+    assert set(limit.variants) <= {variant for name in tasks.NAMES for variant in tasks.get(name).variants}
+    assert len(limit.reason) > 20
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("task", tasks.NAMES)
+def test_every_operator_has_an_engine_that_can(backend: str, task: str) -> None:
+    for operator in OPERATORS:
+        usual = engines.default(backend, task, operator)
+        assert usual in ENGINES[backend]
+        for variant in tasks.get(task).variants:
+            assert not engines.limit(backend, usual, operator, task, variant)
+
+
+def test_a_declared_cell_is_unsupported_without_being_tried(run: Runner) -> None:
+    case = Case("qcbm", "gaussian", "tiny", 0)
+    request = plan.Request(("qcbm",), ("gaussian",), backends=("jax",), operators=("hvp",), engines=("forward",))
+    (record,) = [one for one in run(request) if one.backend == "jax"]
+    assert record.cell == Cell(case, "jax", "reverse", "hvp", "float64", "cpu", "forward")
+    assert record.outcome == "unsupported"
+    assert "two modes" in record.reason

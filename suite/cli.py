@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -36,6 +39,8 @@ from suite.run import doctor as examination
 from suite.run import driver, fits, plan
 from suite.run.fits import FitRun
 from suite.spec import BACKENDS, SIZES, Case, Cell
+
+WORKER = "Start this for a backend, of the suite or another name: a program that speaks docs/protocol.md."
 
 app = typer.Typer(
     help="For the same physics, do PyTorch, JAX and Julia give the same gradient, and what does it cost?",
@@ -88,6 +93,7 @@ def run(
     samples: Annotated[int, typer.Option(min=9, help="Steady samples of value and of gradient, at least.")] = 9,
     seconds: Annotated[float, typer.Option(min=0, help="About how long to sample a cell, s.")] = 1.0,
     time_limit: Annotated[float, typer.Option(min=0.1, help="Longest that one cell may take, s.")] = 900.0,
+    worker: Annotated[list[str] | None, typer.Option(metavar="NAME=COMMAND", help=WORKER)] = None,
     memory_limit: Annotated[float | None, typer.Option(help="GiB a cell may need [default: what is free].")] = None,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write tables, figures and the page.")] = True,
     julia_exe: JuliaExe = None,
@@ -113,7 +119,10 @@ def run(
     `diffprog run --out reports/pair --resume`
 
     `diffprog run --require julia`
+
+    `diffprog run --task qcbm --worker "rust=target/release/worker --quiet"`
     """
+    workers = _workers(worker)
     request = plan.Request(
         tasks=names(task),
         variants=names(variant),
@@ -125,20 +134,37 @@ def run(
         precisions=names(precision) or ("float64",),
         devices=names(device) or ("cpu",),
         seeds=_seeds(names(seed)),
+        others=tuple(workers),
     )
     required = names(require) or ()
-    plan.check_names("backend", required, request.backends or BACKENDS)
+    plan.check_names("backend", required, request.backends or (*BACKENDS, *workers))
     cells = plan.cells(request)
     plan.check_memory(cells, None if memory_limit is None else int(memory_limit * 2**30))
     folder = folder or Path("reports") / datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    search = find_julia_for({cell.backend for cell in cells}, julia_exe, julia_project, config_file)
-    settings = driver.Settings(threads=threads, samples=samples, seconds=seconds, time_limit=time_limit, julia=search)
+    search = find_julia_for({cell.backend for cell in cells} - workers.keys(), julia_exe, julia_project, config_file)
+    settings = driver.Settings(
+        threads=threads, samples=samples, seconds=seconds, time_limit=time_limit, julia=search, workers=workers
+    )
     records = _run(folder, settings, cells, resume=resume)
     _show(folder, records, report=report)
     missing = sorted({r.backend for r in records if r.backend in required and r.outcome == "unavailable"})
     if missing:
         err.print(f"diffprog: required, but unavailable: {', '.join(missing)}", style="bold red")
     raise typer.Exit(driver.exit_code(records, required))
+
+
+def _workers(asked: Sequence[str] | None) -> dict[str, list[str]]:
+    """Backends with a worker of their own, and how each is started."""
+    found: dict[str, list[str]] = {}
+    for text in asked or ():
+        name, _, line = text.partition("=")
+        command = shlex.split(line)
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or not command:
+            raise UsageError(f"a worker is NAME=COMMAND, the name in small letters, not {text!r}")
+        if shutil.which(command[0]) is None:
+            raise UsageError(f"the worker of {name} cannot be started: there is no program {command[0]!r}")
+        found[name] = command
+    return found
 
 
 def _seeds(asked: Sequence[str] | None) -> tuple[int, ...]:

@@ -15,6 +15,8 @@ ENGINES = {
 }
 """The engines of each backend."""
 
+OWN = "own"
+"""The one engine of a backend that is not the suite's; see docs/protocol.md."""
 ALL = tuple(name for engines in ENGINES.values() for name in engines)
 
 
@@ -26,7 +28,7 @@ def default(backend: str, task: str, operator: str) -> str:
         if task == "qcbm" and operator in ("value", "gradient"):
             return "yao"
         return "forwarddiff" if operator == "jvp" else "zygote"
-    return ENGINES[backend][0]
+    return ENGINES.get(backend, (OWN,))[0]
 
 
 @dataclass(frozen=True)

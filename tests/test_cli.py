@@ -73,6 +73,8 @@ def test_list_names_all_there_is() -> None:
         (["--seed", "one"], "a seed is a whole number"),
         (["--size", "large", "--memory-limit", "1"], "GiB"),
         (["--backend", "julia", "--julia-exe", "/nowhere/julia", "--julia-project", "."], "'/nowhere/julia'"),
+        (["--worker", "Rust"], "a worker is NAME=COMMAND, the name in small letters, not 'Rust'"),
+        (["--worker", "rust=/nowhere/worker -q"], "there is no program '/nowhere/worker'"),
         (["--config", "/nowhere.toml"], "cannot read the settings file /nowhere.toml"),
     ],
 )

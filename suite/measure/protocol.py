@@ -3,6 +3,7 @@
 The worker keeps its standard output for replies alone; whatever a framework prints goes to standard error. Arrays
 travel as .npz files that the messages name, never as JSON text. A worker answers each request by any number of
 ``Phase`` and ``Step`` lines and then exactly one of ``Ready``, ``Result``, ``Sampled``, ``Fitted`` or ``Failure``.
+docs/protocol.md tells it to those who write a worker in another language.
 """
 
 from __future__ import annotations
@@ -10,6 +11,10 @@ from __future__ import annotations
 import msgspec
 
 from suite.records import Memory, Seconds
+
+VERSION = 1
+"""Raised by each change after which an old worker and a new parent, or the reverse, misunderstand each other."""
+Scalars = dict[str, bool | int | float | str]
 
 
 class Open(msgspec.Struct, frozen=True, tag="open"):
@@ -19,6 +24,8 @@ class Open(msgspec.Struct, frozen=True, tag="open"):
     precision: str
     device: str
     threads: int
+    protocol: int
+    """The version that the parent speaks, `VERSION`."""
 
 
 class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
@@ -34,6 +41,8 @@ class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
     """What differentiates; the backend's default if empty."""
     overrides: dict[str, int | float] = {}
     """Fields of the configuration to change, such as the number of steps."""
+    config: Scalars = {}
+    """The task's own configuration with the overrides in it, for workers that do not have the suite's declarations."""
 
 
 class Measure(msgspec.Struct, frozen=True, tag="measure"):
@@ -49,10 +58,12 @@ class Measure(msgspec.Struct, frozen=True, tag="measure"):
 
 
 class Sample(msgspec.Struct, frozen=True, tag="sample"):
-    """Time one call of the prepared cell; for benchmark tools that do their own sampling."""
+    """Time the prepared cell once; for benchmark tools that do their own sampling, and for two workers in turn."""
 
     phase: str
-    """``value`` or ``gradient``."""
+    """``value`` or ``gradient``: the cell's derivative, whichever its operator."""
+    calls: int = 1
+    """How many calls the sample is the mean of; if more than one, an untimed call comes first."""
 
 
 class Fit(msgspec.Struct, frozen=True, tag="fit"):
@@ -69,6 +80,8 @@ class Fit(msgspec.Struct, frozen=True, tag="fit"):
     rate: float
     """Adam's step size."""
     arrays: str
+    config: Scalars = {}
+    """As in `Prepare`."""
 
 
 class Quit(msgspec.Struct, frozen=True, tag="quit"):
@@ -91,6 +104,8 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     made_with: str = ""
     versions: dict[str, str] = {}
     switches: dict[str, str] = {}
+    protocol: int = 0
+    """After ``Open``: the version that the worker speaks."""
 
 
 class Result(msgspec.Struct, frozen=True, tag="result"):
@@ -111,6 +126,7 @@ class Sampled(msgspec.Struct, frozen=True, tag="sampled"):
     """``Sample`` is done."""
 
     seconds: float
+    """Of one call."""
 
 
 class Step(msgspec.Struct, frozen=True, tag="step"):
@@ -143,6 +159,18 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
 
 
 Reply = Phase | Ready | Result | Sampled | Step | Fitted | Failure
+
+
+def mismatch(parent: int, worker: int) -> str:
+    """Why the two cannot talk, or an empty string."""
+    if parent == worker:
+        return ""
+    spoken = f"version {worker}" if worker else "no version"
+    return (
+        f"the suite speaks version {parent} of the worker protocol and this worker {spoken}: "
+        "bring both to the same (docs/protocol.md)"
+    )
+
 
 encode = msgspec.json.Encoder().encode
 decode_request = msgspec.json.Decoder(Request).decode

@@ -40,7 +40,7 @@ def _open(backend: str, device: str, search: Search, threads: int, log: Path, ti
     env = environment("float64", device, threads, search.julia if backend == "julia" else None)
     try:
         with Worker(env, log, threads) as worker:
-            reply = worker.ask(protocol.Open(backend, "float64", device, threads), time_limit)
+            reply = worker.ask(protocol.Open(backend, "float64", device, threads, protocol.VERSION), time_limit)
     except WorkerDied as death:
         return Finding(backend, device, death.outcome, reason=str(death))
     if isinstance(reply, protocol.Ready):

@@ -41,6 +41,7 @@ class Settings:
         time_limit: seconds a worker may take over one cell.
         julia: where Julia was looked for, and what was found.
         command: how a worker is started.
+        workers: the same by backend, where it is another; docs/protocol.md says what such a worker must do.
         attempt: whether to try cells that ``suite.engines`` declares unsupported.
     """
 
@@ -50,6 +51,7 @@ class Settings:
     time_limit: float = 900.0
     julia: find_julia.Search = field(default_factory=find_julia.Search)
     command: Sequence[str] = COMMAND
+    workers: Mapping[str, Sequence[str]] = field(default_factory=dict)
     attempt: bool = False
 
 
@@ -144,7 +146,8 @@ class Run:
         return [self.records[cell.name] for cell in chosen]
 
     def _run_group(self, group: plan.Group, todo: list[Cell]) -> None:
-        if group.backend == "julia" and self.settings.julia.julia is None:
+        own = self.settings.workers.get(group.backend)
+        if group.backend == "julia" and self.settings.julia.julia is None and own is None:
             search = self.settings.julia
             for cell in todo:
                 self._finish(cell, outcome="unavailable", reason=search.reason, mend=search.mend)
@@ -153,14 +156,14 @@ class Run:
         env = worker_environment(group.precision, group.device, self.settings.threads, julia)
         log = self.folder / "logs" / f"{group.task}-{group.backend}-{group.device}-{group.precision}.log"
         while todo:  # a dead worker costs one cell; the next cell gets a fresh one
-            with Worker(env, log, self.settings.threads, self.settings.command) as worker:
+            with Worker(env, log, self.settings.threads, own or self.settings.command) as worker:
                 opened = self._open(worker, group, todo)
                 while opened is not None and todo and worker.alive:
                     self._run_cell(worker, opened, todo.pop(0))
 
     def _open(self, worker: Worker, group: plan.Group, todo: list[Cell]) -> protocol.Ready | None:
         self.listener("starting the worker", todo[0])
-        request = protocol.Open(group.backend, group.precision, group.device, self.settings.threads)
+        request = protocol.Open(group.backend, group.precision, group.device, self.settings.threads, protocol.VERSION)
         try:
             reply = worker.ask(request, self.settings.time_limit)
         except WorkerDied as death:
@@ -199,8 +202,9 @@ class Run:
                 self._finish(cell, outcome="unsupported", reason=undefined, **common)
                 return
             prepare = protocol.Prepare(
-                case.task, case.variant, case.size, cell.method, str(inputs), cell.operator, cell.engine
-            )
+                case.task, case.variant, case.size, cell.method, str(inputs), cell.operator, cell.engine,
+                config=dataclasses.asdict(config),
+            )  # fmt: skip
             ready = worker.ask(prepare, self.settings.time_limit, on_phase)
             if isinstance(ready, protocol.Ready):
                 common["made_with"] = ready.made_with

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -152,7 +153,8 @@ class FitRun:
             self.listener(name, fit, None)
 
         self.listener("starting the worker", fit, None)
-        opened = worker.ask(protocol.Open(fit.backend, "float64", "cpu", self.settings.threads), limit, on_phase)
+        opening = protocol.Open(fit.backend, "float64", "cpu", self.settings.threads, protocol.VERSION)
+        opened = worker.ask(opening, limit, on_phase)
         reply = opened
         if isinstance(opened, protocol.Ready):
             fit = msgspec.structs.replace(
@@ -160,7 +162,7 @@ class FitRun:
             )
             request = protocol.Fit(
                 fit.task, fit.variant, fit.size, fit.method, str(inputs), fit.optimiser, fit.steps, fit.rate,
-                str(self.folder / fit.arrays),
+                str(self.folder / fit.arrays), dataclasses.asdict(tasks.get(fit.task).configure(fit.variant, fit.size)),
             )  # fmt: skip
             reply = worker.ask(request, limit, on_phase, on_step)
         if isinstance(reply, protocol.Fitted):

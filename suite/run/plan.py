@@ -29,6 +29,8 @@ class Request:
     operators: tuple[str, ...] = ("gradient",)
     engines: tuple[str, ...] = ()
     """Empty: the default of each backend, task and operator."""
+    others: tuple[str, ...] = ()
+    """Backends that are not the suite's, with a worker of their own."""
     precisions: tuple[str, ...] = ("float64",)
     devices: tuple[str, ...] = ("cpu",)
     seeds: tuple[int, ...] = (0,)
@@ -55,7 +57,11 @@ def _engines(request: Request, backend: str, task: str, operator: str) -> list[s
     """The engines of a backend that were asked for."""
     if not request.engines:
         return [engines.default(backend, task, operator)]
-    return [name for name in engines.ENGINES[backend] if "all" in request.engines or name in request.engines]
+    return [
+        name
+        for name in engines.ENGINES.get(backend, (engines.OWN,))
+        if "all" in request.engines or name in request.engines
+    ]
 
 
 def cells(request: Request) -> list[Cell]:
@@ -64,10 +70,11 @@ def cells(request: Request) -> list[Cell]:
     Raises:
         UsageError: for an unknown name, or where nothing is left to do.
     """
+    backends = (*BACKENDS, *(name for name in request.others if name not in BACKENDS))
     for kind, asked, known in (
         ("task", request.tasks, tasks.NAMES),
         ("size", request.sizes, SIZES),
-        ("backend", request.backends, BACKENDS),
+        ("backend", request.backends, backends),
         ("operator", request.operators, OPERATORS),
         ("engine", request.engines, (*engines.ALL, "all")),
         ("precision", request.precisions, PRECISIONS),
@@ -87,7 +94,7 @@ def cells(request: Request) -> list[Cell]:
                 variants,
                 request.sizes,
                 request.seeds,
-                request.backends or BACKENDS,
+                request.backends or backends,
                 request.devices,
                 sorted(request.precisions, key=PRECISIONS.index),
                 request.operators,
@@ -123,10 +130,11 @@ def groups(chosen: Sequence[Cell]) -> Iterator[Group]:
     def key(cell: Cell) -> tuple[str, str, str, str]:
         return cell.case.task, cell.backend, cell.device, cell.precision
 
-    def order(cell: Cell) -> tuple[int, int, int, int]:
+    def order(cell: Cell) -> tuple[int, int, str, int, int]:
         return (
             tasks.NAMES.index(cell.case.task),
-            BACKENDS.index(cell.backend),
+            BACKENDS.index(cell.backend) if cell.backend in BACKENDS else len(BACKENDS),
+            cell.backend,
             DEVICES.index(cell.device),
             PRECISIONS.index(cell.precision),
         )

@@ -133,7 +133,9 @@ def _points(case: Case, backend: str, ladder: Sequence[Rung], inputs: Path, fold
             while todo and worker.alive:
                 rung = todo.pop(0)
                 if not opened:
-                    reply = _ask(worker, [protocol.Open(backend, "float64", "cpu", settings.threads)], settings)
+                    reply = _ask(
+                        worker, [protocol.Open(backend, "float64", "cpu", settings.threads, protocol.VERSION)], settings
+                    )
                     opened = isinstance(reply, protocol.Ready)
                 if opened:
                     reply = _ask(worker, _requests(case, rung, inputs, folder, settings), settings)
@@ -141,7 +143,10 @@ def _points(case: Case, backend: str, ladder: Sequence[Rung], inputs: Path, fold
 
 
 def _requests(case: Case, rung: Rung, inputs: Path, folder: Path, settings: Settings) -> list[protocol.Request]:
-    prepare = protocol.Prepare(case.task, case.variant, case.size, rung.method, str(inputs), overrides=rung.overrides)
+    config = asdict(tasks.get(case.task).configure(case.variant, case.size)) | rung.overrides
+    prepare = protocol.Prepare(
+        case.task, case.variant, case.size, rung.method, str(inputs), overrides=rung.overrides, config=config
+    )
     arrays = str(folder / "arrays" / "precision.npz")
     return [prepare, protocol.Measure(settings.samples, settings.seconds, arrays)]
 

@@ -137,6 +137,9 @@ class Worker:
             elif isinstance(reply, protocol.Step):
                 deadline = monotonic() + timeout
                 on_step(reply)
+            elif isinstance(request, protocol.Open) and isinstance(reply, protocol.Ready):
+                told = protocol.mismatch(request.protocol, reply.protocol)
+                return protocol.Failure("error", told) if told else reply
             else:
                 return reply
 

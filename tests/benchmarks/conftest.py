@@ -61,7 +61,7 @@ def prepare(workers: dict[tuple[str, str], Worker], folder: Path, case: Case, ba
     if worker is None:
         env = environment("float64", "cpu", threads, search.julia)
         worker = workers[case.task, backend] = Worker(env, folder / f"{case.task}-{backend}.log", threads)
-        ask(worker, protocol.Open(backend, "float64", "cpu", threads))
+        ask(worker, protocol.Open(backend, "float64", "cpu", threads, protocol.VERSION))
     inputs = str(files.write_inputs(folder, case))
     ready = ask(worker, protocol.Prepare(case.task, case.variant, case.size, method, inputs))
     return Bench(worker, ready.made_with)

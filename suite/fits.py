@@ -77,7 +77,7 @@ class FitJournal(Lines[FitRecord]):
     """The fits of a report folder."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder / FILE, FitRecord, lambda record: record.name)
+        super().__init__(folder / FILE, FitRecord, lambda record: record.name, SCHEMA)
 
 
 def inputs_file(case: Case) -> str:

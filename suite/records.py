@@ -160,14 +160,15 @@ class Lines(Generic[Line]):
         path: the file.
         kind: what a line holds; it has a field ``schema``.
         name: an entry's name; of entries with one name the last one counts.
+        schema: the version that is read; runs and fits have each their own.
 
     Raises:
         UsageError: from ``append``, if the disk is full or the file cannot be written; what was there stays.
     """
 
-    def __init__(self, path: Path, kind: type[Line], name: Callable[[Line], str]) -> None:
+    def __init__(self, path: Path, kind: type[Line], name: Callable[[Line], str], schema: int) -> None:
         self.path = path
-        self._name = name
+        self._name, self._schema = name, schema
         self._encoder = msgspec.json.Encoder()
         self._decoder = msgspec.json.Decoder(kind)
 
@@ -223,11 +224,13 @@ class Lines(Generic[Line]):
     def _decode(self, number: int, line: bytes) -> Line:
         try:
             schema = msgspec.json.decode(line, type=_Version).schema
-            if schema == SCHEMA:
+            if schema == self._schema:
                 return self._decoder.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise UsageError(f"{self.path}, line {number}: not a record ({error})") from error
-        raise UsageError(f"{self.path}, line {number}: schema version {schema}; this suite reads version {SCHEMA}")
+        raise UsageError(
+            f"{self.path}, line {number}: schema version {schema}; this suite reads version {self._schema}"
+        )
 
 
 class _Version(msgspec.Struct):
@@ -238,4 +241,4 @@ class Journal(Lines[Record]):
     """The records of a run."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder / FILE, Record, lambda record: record.cell.name)
+        super().__init__(folder / FILE, Record, lambda record: record.cell.name, SCHEMA)

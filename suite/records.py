@@ -106,7 +106,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     julia: str = ""
     """Which Julia was used and its manifest's hash, for Julia cells."""
     session: str = ""
-    """Shared by two runs of which sample i of one was taken beside sample i of the other; see ``suite.run.versus``."""
+    """Shared by two runs whose samples i were taken side by side. `diffprog run` leaves it empty."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

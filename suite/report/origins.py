@@ -12,7 +12,7 @@ _SOFTWARE = ("suite", "commit", "source", "platform", "julia")
 
 
 def in_one_session(a: Record, b: Record) -> bool:
-    """Whether the samples of the two cells were taken in turn; see ``suite.run.versus``."""
+    """Whether the samples of the two cells were taken in turn: both records then name the same session."""
     first, second = a.provenance, b.provenance
     return first is not None and second is not None and bool(first.session) and first.session == second.session
 

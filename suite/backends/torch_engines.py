@@ -74,9 +74,8 @@ def eager_gradient(loss: Function) -> Function:
 def eager_jvp(loss: Function) -> Function:
     """Forward mode: dual numbers."""
 
-    @torch.no_grad()
     def jvp(theta: Any, data: Any, direction: Any) -> tuple[Any, Any]:
-        with torch.autograd.forward_ad.dual_level():
+        with torch.no_grad(), torch.autograd.forward_ad.dual_level():
             dual = torch.autograd.forward_ad.make_dual(theta, direction)
             value, tangent = torch.autograd.forward_ad.unpack_dual(loss(dual, data))
             return value, tangent

@@ -28,7 +28,7 @@ def svd(matrices: Tensor) -> Factors:
 
 @torch.library.custom_op("diffprog::svd", mutates_args=())
 def opaque_svd(matrices: Tensor) -> Factors:
-    """The same, not differentiable, as one operation to a compiler: it could not follow what is done when this fails."""
+    """The same, not differentiable, as one operation to a compiler: it could not follow the second attempt."""
     u, s, vt = svd(matrices)
     return u.contiguous(), s.contiguous(), vt.contiguous()
 

@@ -1,4 +1,4 @@
-"""PyTorch's engines: jvp and hvp against the gradient and its differences, where singular values and levels coincide."""
+"""PyTorch's engines: jvp and hvp against the gradient, its differences, exact lattices; degenerate points."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_degenerate_levels_that_the_loss_does_not_see(method: str, engine: str) 
 
 
 def test_a_hessian_by_every_transform() -> None:
-    """``torch.func.hessian`` maps forward over reverse mode over a batch of directions; tangents meet the same rules."""
+    """``torch.func.hessian`` maps forward over reverse mode over a batch of directions."""
     config, inputs, v = drawn("eigensolver", "long_chain")
     hvp = derivative("eigensolver", config, "dominant", inputs, Ask("hvp", "eager", v))
     data = {name: torch.from_numpy(array) for name, array in inputs.items()}

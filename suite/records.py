@@ -105,6 +105,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     switches: dict[str, str] = {}
     julia: str = ""
     """Which Julia was used and its manifest's hash, for Julia cells."""
+    session: str = ""
+    """Shared by two runs of which sample i of one was taken beside sample i of the other; see ``suite.run.versus``."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,12 +14,12 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from suite import engines
+from suite.agree.timings import NOISE
 from suite.records import Record
 from suite.report import evidence, format, ladder
 from suite.report.figures import TAX
 from suite.report.goals import CHEAP, goal
 from suite.report.style import COLOURS
-from suite.report.tables import NOISE
 
 _CAPTIONS = {
     "times": "Median time of one call by backend and method; whiskers are the quartiles, the axis is logarithmic.",

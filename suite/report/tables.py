@@ -16,13 +16,11 @@ import pandas as pd
 
 from suite import engines, tasks
 from suite.agree import errors
+from suite.agree.timings import NOISE
 from suite.errors import UsageError
 from suite.records import Errors, Record
 from suite.report import arrays
 from suite.spec import Array, Case, Layout
-
-NOISE = 0.10
-"""IQR / median above which a timing is flagged as noisy."""
 
 IDENTITY = ("case", "task", "variant", "size", "seed", "backend", "engine", "method", "operator", "precision", "device")
 _COUNTS = ("parameters", "value_loops", "gradient_loops", "host_before_bytes", "host_peak_bytes", "device_peak_bytes")

@@ -133,10 +133,10 @@ def test_the_specific_heat_of_the_4x4_torus(backend: str, coupling: float) -> No
 
 def test_the_rule_refuses_to_be_differentiated_again() -> None:
     torch = pytest.importorskip("torch")
-    from suite.tasks.trg import on_torch
+    from suite.tasks.trg import split_torch
 
     leaf = torch.tensor([[1.0, 0.0], [0.0, 0.5]]).unsqueeze(0).requires_grad_()
-    a, b, _ = on_torch.split(leaf, 1)
+    a, b, _ = split_torch.split_once(leaf, 1)
     (first,) = torch.autograd.grad((a @ b.mT).square().sum(), leaf, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         first.sum().backward()

@@ -26,5 +26,6 @@ end
     @testset "mmd" include("mmd.jl")
     @testset "qcbm" include("qcbm.jl")
     @testset "trg" include("trg.jl")
+    @testset "engines" include("engines.jl")
     @testset "fit" include("fit.jl")
 end

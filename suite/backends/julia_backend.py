@@ -71,6 +71,9 @@ class JuliaBackend:
         try:
             return self.tasks.derivation(problem, operator, ask.engine)
         except JuliaError as error:
+            if self.julia.isa(error.exception, self.tasks.PackageMissing):
+                missing = error.exception
+                raise Unavailable(f"{ask.engine} needs the Julia package {missing.name}", str(missing.command)) from error
             if self.julia.isa(error.exception, self.julia.ArgumentError):
                 raise Unsupported(str(error.exception.msg)) from error
             raise

@@ -15,11 +15,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from suite.backends import find_julia, setup_julia
 from suite.records import Record
 from suite.run import driver, plan
 from suite.run.workers import COMMAND
+
+settings.register_profile("diffprog", deadline=None, derandomize=True, max_examples=60, database=None)
+settings.load_profile("diffprog")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

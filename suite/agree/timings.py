@@ -102,7 +102,7 @@ def judge(found: Shift, p: float, effect: float = EFFECT, alpha: float = ALPHA) 
     """
     band = np.log1p(effect)
     low, middle, high = np.log([found.low, found.ratio, found.high])
-    large, significant = abs(middle) >= band, p < alpha
+    large, significant = abs(middle) >= band and middle != 0, p < alpha
     beyond = low >= band or high <= -band
     if large and significant and (beyond or not found.noisy):
         return ("slower" if middle > 0 else "faster"), ""

@@ -1,0 +1,57 @@
+"""The command ``diffprog compare``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from suite.console import Names, names, out
+from suite.errors import UsageError
+from suite.run import files, plan
+from suite.spec import DEVICES, PRECISIONS
+
+
+def compare(
+    run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="The folder of the run to compare with.")],
+    run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="The folder of the run to judge.")],
+    effect: Annotated[float, typer.Option(min=0, help="Least change of a time that counts, per cent.")] = 5.0,
+    p: Annotated[float, typer.Option(min=1e-12, max=0.5, help="Largest p that counts, adjusted for all tests.")] = 0.05,
+    precision: Names = None,
+    device: Names = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write Markdown for a pull request; - for stdout.")] = None,
+    fail_on: Annotated[list[str] | None, typer.Option(metavar="slower", help="Exit 1 also for this.")] = None,
+) -> None:
+    """What changed from one run to another: gradients bit for bit or within tolerance, times by a rank test.
+
+    A gradient is `regressed` where it was ok and is not, or moved by more than its tolerance. A time is `faster` or
+    `slower` where the change is significant and larger than --effect, `same` where the whole interval lies within
+    it, else `ambiguous`. Times from different machines or numbers of threads get no verdict.
+
+    Exit codes: 0 no gradient regressed; 1 one did, or with --fail-on slower a time did; 2 the runs cannot be compared.
+
+    Examples:
+    `diffprog compare reports/before reports/after`
+
+    `diffprog compare reports/before reports/after --markdown comment.md --fail-on slower`
+    """
+    from suite.report import comparison, comparison_views
+
+    plan.check_names("precision", names(precision), PRECISIONS)
+    plan.check_names("device", names(device), DEVICES)
+    plan.check_names("verdict to fail on", names(fail_on), ("slower",))
+    options = comparison.Options(effect / 100, p, names(device), names(precision))
+    found = comparison.compare(run_a, run_b, options)
+    text = comparison_views.markdown(found)
+    if markdown == Path("-"):
+        sys.stdout.write(text)
+    else:
+        out.print(comparison_views.terminal(found))
+        if markdown is not None:
+            try:
+                files.write_atomically(markdown, text)
+            except OSError as error:
+                raise UsageError(f"cannot write {markdown} ({error})") from error
+    raise typer.Exit(found.exit_code(fail_on_slower=fail_on is not None))

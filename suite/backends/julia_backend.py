@@ -73,7 +73,9 @@ class JuliaBackend:
         except JuliaError as error:
             if self.julia.isa(error.exception, self.tasks.PackageMissing):
                 missing = error.exception
-                raise Unavailable(f"{ask.engine} needs the Julia package {missing.name}", str(missing.command)) from error
+                raise Unavailable(
+                    f"{ask.engine} needs the Julia package {missing.name}", str(missing.command)
+                ) from error
             if self.julia.isa(error.exception, self.julia.ArgumentError):
                 raise Unsupported(str(error.exception.msg)) from error
             raise

@@ -87,7 +87,7 @@ def test_identities(backend: str, task: str, variant: str) -> None:
 @backends
 @cases
 def test_the_hvp_is_the_gradients_derivative(backend: str, task: str, variant: str) -> None:
-    """By differences of the closed form's gradient, which shares nothing with the hvp, where there is one; or its own."""
+    """By differences of the closed form's gradient, which shares nothing with the hvp, or of its own."""
     config, inputs, method = tiny(task, variant)
     v = directions(inputs["params"].size)[0]
     cell = prepared(backend, task, config, inputs, "hvp", v, method=method)

@@ -1,4 +1,4 @@
-using DiffProgTasks: derivation, derive, PackageMissing
+using DiffProgTasks: PackageMissing
 
 const CHAIN = build(
     "eigensolver", "dense", (variant = "spectrum", sites = 3, levels = 2),

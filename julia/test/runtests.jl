@@ -1,4 +1,4 @@
-using DiffProgTasks: DiffProgTasks, build, gradient, made_with, nparameters, options, outputs, value, work, wrap
+using DiffProgTasks: DiffProgTasks, build, derivation, derive, gradient, made_with, nparameters, options, outputs, value, work, wrap
 using LinearAlgebra
 using Random
 using Test

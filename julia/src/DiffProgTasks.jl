@@ -1,25 +1,29 @@
 """
 Differentiable scientific programs with their values, gradients and work counts.
 
-`build(task, method, config, data)` makes a problem; `value`, `gradient`, `outputs`, `work` and `made_with` ask it. Nothing
-here times, prints or draws random numbers. Arrays are column-major: a C-ordered array of shape (B, d) from elsewhere is a
+`build(task, method, config, data)` makes a problem; `value`, `gradient`, `outputs`, `work` and `made_with` ask it, and
+`derivation` and `derive` differentiate it by an engine. Nothing here times, prints or draws random numbers. Arrays are column-major: a C-ordered array of shape (B, d) from elsewhere is a
 `d × B` matrix here, without a copy.
 """
 module DiffProgTasks
 
-using ChainRulesCore: ChainRulesCore
-using DifferentiationInterface: DifferentiationInterface
+using ChainRulesCore: ChainRulesCore, NoTangent, @non_differentiable, @thunk, unthunk
+using DifferentiationInterface: AutoZygote, Constant, DifferentiationInterface, prepare_gradient, value_and_gradient
 using KrylovKit: KrylovKit
-using LinearAlgebra: BLAS
+using LinearAlgebra: BLAS, mul!
 using Optimisers: Optimisers
 using Yao: Yao
 
 include("interface.jl")
+include("duals.jl")
 include("flow.jl")
 include("eigensolver.jl")
+include("eigenpairs.jl")
 include("mmd.jl")
 include("qcbm.jl")
+include("truncation.jl")
 include("trg.jl")
+include("engines.jl")
 include("fit.jl")
 
 const TASKS = (flow = flow_problem, eigensolver = eigensolver_problem, qcbm = qcbm_problem, trg = trg_problem)
@@ -38,16 +42,18 @@ build(task::AbstractString, method::AbstractString, config::NamedTuple, data::Na
 """
     versions() -> NamedTuple
 
-The versions of the packages that compute.
+The versions of the packages that compute, with those of the engines that are installed, whether they are loaded or not.
 """
-versions() = (
+versions() = (;
     DiffProgTasks = string(pkgversion(@__MODULE__)),
     DifferentiationInterface = string(pkgversion(DifferentiationInterface)),
+    ForwardDiff = string(pkgversion(ForwardDiff)),
     KrylovKit = string(pkgversion(KrylovKit)),
     Yao = string(pkgversion(Yao)),
     YaoBlocks = string(pkgversion(Yao.YaoBlocks)),
     Zygote = string(pkgversion(Zygote)),
     blas = join((basename(library.libname) for library in BLAS.get_config().loaded_libs), ", "),
+    late_versions()...,
 )
 
 # Last, for Julia 1.12: Zygote's code generator sees only the constants that were there when Zygote was loaded, and a

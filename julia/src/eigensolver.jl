@@ -2,11 +2,8 @@
 # arXiv:2001.04121, for the gradient of a dominant eigenvector.
 #
 # H = −Σ J_i Z_i Z_{i+1} − Σ h_i X_i on L sites, periodic. Site i is bit i of a basis state, counted from zero, and site 0
-# the least significant bit; θ is J, then h. Zygote differentiates the loss; matrices and eigenpairs have their own rules.
-
-using ChainRulesCore: Tangent
-using KrylovKit: CG, KrylovKit, eigsolve, linsolve
-using LinearAlgebra: Symmetric, dot, eigen, mul!, norm
+# the least significant bit; θ is J, then h. Zygote differentiates the loss; matrices and eigenpairs (in `eigenpairs.jl`)
+# have their own rules.
 
 # The Hamiltonian
 
@@ -78,122 +75,6 @@ end
 
 @non_differentiable spins(::Any, ::Any, ::Any)
 
-"H v"
-function apply(H::Halves, v::AbstractVector)
-    V = reshape(v, size(H.edge))
-    w = H.edge .* V
-    mul!(w, H.low, V, true, true)
-    return vec(mul!(w, V, H.high, true, true))
-end
-
-apply(H::Matrix, v::AbstractVector) = H * v
-
-"The cotangent of H in the form wᵀ H v."
-cotangent(::Matrix, w, v) = w * v'
-
-function cotangent(H::Halves{T}, w, v) where {T}
-    W, V = reshape(w, size(H.edge)), reshape(v, size(H.edge))
-    return Tangent{Halves{T}}(; low = W * V', high = V' * W, edge = W .* V)
-end
-
-# Eigenpairs. Every function takes a start of the Krylov space and a bound on ‖H‖, whether it needs them or not.
-
-const KRYLOV_BASIS = 16
-"Levels nearer to each other than this many eps·‖H‖ are one level to the arithmetic: degenerate."
-const RESOLUTION = 8
-
-"The `m` lowest energies, their vectors as columns of a matrix, and how often H was applied."
-function lowest_levels(H::Matrix, start, scale, m)
-    E, V = eigen(Symmetric(H))
-    return E[1:m], V[:, 1:m], 0
-end
-
-# One after the other, those that are found lifted to where nothing else is: a Krylov space holds one vector of a
-# degenerate level, the one that the start has a share of, so that each level has a start of its own.
-function lowest_levels(H::Halves{T}, start, scale, m) where {T}
-    E, V, applications = zeros(T, m), zeros(T, length(start), m), 0
-    for k in 1:m
-        found = view(V, :, 1:(k - 1))
-        deflated(v) = mul!(apply(H, v), found, found' * v, 3scale, true)
-        E[k], V[:, k], count = lowest_level(deflated, circshift(start, k - 1), 4scale)
-        applications += count
-    end
-    return E, V, applications
-end
-
-"Energy, vector and number of applications; NaN where Lanczos does not converge. KrylovKit restarts it thickly."
-function lowest_level(f, start::Vector{T}, scale) where {T}
-    method = KrylovKit.Lanczos(;
-        krylovdim = min(KRYLOV_BASIS, length(start)), maxiter = 500, tol = eps(T) * scale / 2, verbosity = 0
-    )
-    E, V, info = eigsolve(f, start, 1, :SR, method)
-    definite = info.converged > 0 ? one(T) : T(NaN)
-    return E[1] * definite, V[1] .* (definite / norm(V[1])), info.numops
-end
-
-"1, or NaN where two energies coincide to rounding: what is made of one of them has no derivative there."
-unless_degenerate(E::AbstractVector{T}, scale) where {T} =
-    minimum(diff(E)) > RESOLUTION * eps(T) * scale ? one(T) : T(NaN)
-@non_differentiable unless_degenerate(::Any, ::Any)
-
-"""
-    energies(H, start, scale, m) -> Vector
-
-The `m` lowest ones; dE = vᵀ dH v.
-"""
-energies(H, start, scale, m) = first(lowest_levels(H, start, scale, m))
-
-function ChainRulesCore.rrule(::typeof(energies), H, start, scale, m)
-    E, V, _ = lowest_levels(H, start, scale, m)
-    function energies_pullback(Δ)
-        Ē = unthunk(Δ)
-        H̄ = sum(cotangent(H, Ē[k] .* V[:, k], V[:, k]) for k in 1:m)
-        return NoTangent(), H̄, NoTangent(), NoTangent(), NoTangent()
-    end
-    return E, energies_pullback
-end
-
-"""
-    ground_state(H, start, scale) -> Vector
-
-The lowest eigenvector; (H − E₀) dv₀ = −(1 − v₀v₀ᵀ) dH v₀. NaN where it is degenerate, as far as the method can tell.
-"""
-ground_state(H, start, scale) = first(solved_ground_state(H, start, scale))
-
-function ChainRulesCore.rrule(::typeof(ground_state), H, start, scale)
-    v₀, resolvent = solved_ground_state(H, start, scale)
-    ground_state_pullback(v̄₀) =
-        (NoTangent(), cotangent(H, .-resolvent(unthunk(v̄₀)), v₀), NoTangent(), NoTangent())
-    return v₀, ground_state_pullback
-end
-
-"The ground state v₀, and b ↦ (H − E₀)⁻¹ b in the complement of v₀."
-function solved_ground_state(H::Matrix, start, scale)
-    E, V = eigen(Symmetric(H))
-    excited = view(V, :, 2:size(V, 2))
-    resolvent(b) = excited * ((excited' * b) ./ (view(E, 2:length(E)) .- E[1]))
-    return V[:, 1] .* unless_degenerate(E[1:2], scale), resolvent
-end
-
-# By conjugate gradients: −E₀ v₀v₀ᵀ, positive, makes the system definite.
-function solved_ground_state(H::Halves, start, scale)
-    E₀, v₀, _ = lowest_level(v -> apply(H, v), start, scale)
-    project(x) = x .- dot(v₀, x) .* v₀
-    return v₀, b -> solve(x -> project(apply(H, project(x))), project(b), -E₀, scale)
-end
-
-"""
-Solves (a + f) x = b by conjugate gradients. NaN where half of the digits are not met, or x is so large that as much of f
-is lost in rounding: where the system is singular.
-"""
-function solve(f, b::Vector{T}, a, scale) where {T}
-    size = norm(b)
-    size > 0 || return b .* one(T)  # also NaN
-    method = CG(; maxiter = 1000, tol = 4 * eps(T) * scale * size, verbosity = 0)
-    x, info = linsolve(f, b, zero(b), method, a, one(T))
-    return max(info.normres, eps(T) * scale * norm(x)) <= sqrt(eps(T)) * size ? x : x .* T(NaN)
-end
-
 # The problem
 
 "Sites that a dense H goes up to: 128 MiB there, 16 times as much with every two sites more."
@@ -222,7 +103,7 @@ struct EigensolverCase{T,V,M}
     target::Vector{T}
 end
 
-bound(θ) = sum(abs, θ)
+bound(θ) = sum(abs ∘ primal, θ)
 @non_differentiable bound(::Any)
 
 chain_loss(θ, case::EigensolverCase) = chain_loss(case.variant, make_hamiltonian(case.method, θ), bound(θ), case)
@@ -273,6 +154,8 @@ function eigensolver_problem(method, variant, sites::Int, levels::Int, start::Ve
 end
 
 nparameters(problem::EigensolverProblem) = 2 * problem.case.sites
+
+objective(problem::EigensolverProblem) = (chain_loss, problem.case)
 
 value(problem::EigensolverProblem, θ) = chain_loss(parameters(problem, θ), problem.case)
 

@@ -4,9 +4,8 @@
 # divergence g = ∇²u of shape (B,). Zygote differentiates everything below except `HiddenField` and `combine`, which have
 # their own rules.
 
-using ChainRulesCore: HasReverseMode, NoTangent, RuleConfig, Tangent, @non_differentiable, rrule_via_ad, unthunk
-using DifferentiationInterface: AutoZygote, Constant, prepare_gradient, value_and_gradient
-using LinearAlgebra: mul!, tr
+using ChainRulesCore: HasReverseMode, RuleConfig, Tangent, rrule_via_ad
+using LinearAlgebra: tr
 
 # Fields
 
@@ -44,14 +43,14 @@ end
 
 function (field::HiddenField)(x)
     s, g = hidden(field, x)
-    v = field.V * s
+    v = matmul(field.V, s)
     push!(field.scratch, s)
     return v, g
 end
 
 "The activations s of shape h × B, in memory from `scratch`, and the divergence g."
 function hidden(field::HiddenField, x)
-    s = mul!(borrow(field, x), field.W, x)
+    s = matmul!(borrow(field, x), field.W, x)
     return s, activate!(field.act, s, field.b, field.c)
 end
 
@@ -111,10 +110,10 @@ function ChainRulesCore.rrule(field::HiddenField, x::Matrix)
         spent[] && error("the pullback of a HiddenField can be called once only: its memory is in use again")
         spent[] = true
         v̄, ḡ = unthunk(Δ[1]), unthunk(Δ[2])
-        z̄, b̄, c̄ = deactivate!(field.act, mul!(borrow(field, x), field.V', v̄), ḡ, s, field.c)
-        return HiddenTerm(z̄, x, v̄, s, b̄, c̄, field.scratch), field.W' * z̄
+        z̄, b̄, c̄ = deactivate!(field.act, matmul!(borrow(field, x), field.V', v̄), ḡ, s, field.c)
+        return HiddenTerm(z̄, x, v̄, s, b̄, c̄, field.scratch), matmul(field.W', z̄)
     end
-    return (field.V * s, g), field_pullback
+    return (matmul(field.V, s), g), field_pullback
 end
 
 """
@@ -123,9 +122,10 @@ What one right-hand side adds to the cotangent of its field: W̄ = z̄ xᵀ, V̄
 Zygote adds up the terms of all stages with `+`. Products that are added where they belong, instead of being formed and
 then added, save four h × d temporaries a stage. A term is used once; then z̄ and s are free again.
 """
-struct HiddenTerm{T}
+struct HiddenTerm{T,X<:Matrix}
     z̄::Matrix{T}
-    x::Matrix{T}
+    "Of the first stage, where x does not depend on θ, plain numbers even where θ holds dual ones."
+    x::X
     v̄::Matrix{T}
     s::Matrix{T}
     b̄::Vector{T}
@@ -143,7 +143,7 @@ end
 
 total(sum::HiddenCotangent) = sum
 function total(term::HiddenTerm)
-    sum = HiddenCotangent(term.z̄ * term.x', term.v̄ * term.s', term.b̄, term.c̄)
+    sum = HiddenCotangent(matmul(term.z̄, term.x'), matmul(term.v̄, term.s'), term.b̄, term.c̄)
     push!(term.scratch, term.z̄, term.s)
     return sum
 end
@@ -152,8 +152,8 @@ Base.:+(a::HiddenTerm, b::HiddenTerm) = total(a) + b
 Base.:+(a::HiddenTerm, b::HiddenCotangent) = b + a
 
 function Base.:+(sum::HiddenCotangent, term::HiddenTerm)
-    mul!(sum.W̄, term.z̄, term.x', true, true)
-    mul!(sum.V̄, term.v̄, term.s', true, true)
+    matmul!(sum.W̄, term.z̄, term.x', true)
+    matmul!(sum.V̄, term.v̄, term.s', true)
     sum.b̄ .+= term.b̄
     sum.c̄ .+= term.c̄
     push!(term.scratch, term.z̄, term.s)
@@ -179,7 +179,7 @@ struct LinearField{T}
     trace::T
 end
 
-(field::LinearField)(x) = (field.S * x, fill(field.trace, size(x, 2)))
+(field::LinearField)(x) = (matmul(field.S, x), fill(field.trace, size(x, 2)))
 
 "Counts the evaluations of a field."
 struct Counted{F}
@@ -288,7 +288,7 @@ log_cosh(x::T) where {T} = abs(x) + log1p(exp(-2 * abs(x))) - log(oftype(x, 2))
 
 ln π̃ in nats.
 """
-log_target(target::IsingDual, x) = vec(sum(log_cosh.(x) .- x .* (target.inverse_coupling * x) ./ 2; dims = 1))
+log_target(target::IsingDual, x) = vec(sum(log_cosh.(x) .- x .* matmul(target.inverse_coupling, x) ./ 2; dims = 1))
 
 "ln π̃ = −(|x| − 2)²/0.32."
 struct Ring end
@@ -379,7 +379,12 @@ struct FlowCase{T,P,M,G}
     scratch::Vector{Matrix{T}}
 end
 
-make_field(case::FlowCase, θ) = make_field(case.potential, θ, case.scratch)
+make_field(case::FlowCase, θ) = make_field(case.potential, θ, scratch_for(θ, case.scratch))
+
+"Memory for numbers as in `θ`: the case's own, or none yet where they are dual numbers."
+scratch_for(θ::AbstractVector{T}, scratch::Vector{Matrix{T}}) where {T} = scratch
+scratch_for(θ::AbstractVector{T}, ::Vector) where {T} = Matrix{T}[]
+@non_differentiable scratch_for(::Any, ::Any)
 
 "Carries the batch along: the last x of shape d × B and ∫∇²u |dt| of shape (B,)."
 integrate(case::FlowCase, field) = integrate(case.method, case, field)
@@ -496,6 +501,9 @@ function flow_problem(case::FlowCase{T,P,Library}) where {T,P}
 end
 
 nparameters(problem::FlowProblem) = nparameters(problem.case.potential)
+
+objective(problem::FlowProblem) = objective(problem.case.method, problem.case)
+objective(::Union{Discrete,Checkpointed}, case) = (loss, case)
 
 value(problem::FlowProblem, θ) = loss(parameters(problem, θ), problem.case)
 

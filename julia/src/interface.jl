@@ -11,9 +11,38 @@ function value end
 """
     gradient(problem, θ) -> (value, gradient::Vector{T})
 
-The loss and its gradient, in the order of `θ`.
+The loss and its gradient, in the order of `θ`, by the problem's own engine.
 """
 function gradient end
+
+"""
+    derivation(problem, operator, engine) -> Derivation
+
+How `engine` ("zygote", "forwarddiff", "mooncake", "enzyme" or "yao") makes a derivative of the loss: the `operator` is
+"gradient", "jvp" or "hvp". What can be prepared once is prepared here.
+
+Throws `ArgumentError` with the reason where the engine has no such derivative, and `PackageMissing` where the engine's
+package is not in the environment.
+"""
+function derivation end
+
+"""
+    derive(derivation, θ) -> (value, gradient::Vector{T})
+    derive(derivation, θ, v) -> (value, derivative)
+
+The loss with its gradient; or, along a direction `v`, with dL/dθ·v (a `T`) or d²L/dθ²·v (a `Vector{T}`).
+"""
+function derive end
+
+"""
+    objective(problem) -> (f, case)
+
+The loss as engines can differentiate it: `f(θ, case)`, for θ of any real numbers. Throws `ArgumentError` for a method that
+is a rule of its own for gradients.
+"""
+objective(method, _) = throw(
+    ArgumentError("the method $(nameof(typeof(method))) is a rule of its own for gradients: engines have nothing to differentiate")
+)
 
 """
     outputs(problem, θ) -> NamedTuple

@@ -71,3 +71,11 @@ function butterfly!(v, e, stride)
     end
     return v
 end
+
+"K x, for numbers of any kind."
+product(kernel, x::AbstractVector) = linear(x -> product!(similar(x), kernel, x), x)
+
+function ChainRulesCore.rrule(::typeof(product), kernel, x::AbstractVector)
+    product_pullback(Δ) = NoTangent(), NoTangent(), product(kernel, unthunk(Δ))  # K is symmetric
+    return product(kernel, x), product_pullback
+end

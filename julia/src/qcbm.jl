@@ -167,22 +167,29 @@ end
 # A rotation R = exp(−iθσ/2) gives dψ = −(i/2) σψ dθ right after it, so dL/dθ = Re <λ|−(i/2) σψ> = ½ Im <λ|σψ> there.
 function derivatives(::Adjoint, problem::QcbmProblem, θ)
     ψ, λ = problem.ψ, cotangent!(problem)
+    return sweep_back(problem.gates, ψ, λ, θ)
+end
+
+"The derivatives by the angles `θ` of `gates`; un-applies these to `ψ` and to its cotangent `λ`."
+function sweep_back(gates, ψ, λ, θ)
     θ̄ = similar(θ)
     k = length(θ)
-    for gate in Iterators.reverse(problem.gates)
-        if !(gate isa CNOT)
+    for gate in Iterators.reverse(gates)
+        if gate isa CNOT
+            apply!(ψ, gate)
+            apply!(λ, gate)
+        else
             θ̄[k] = imag_overlap(content(gate).block, vec(state(λ)), vec(state(ψ)), only(gate.locs)) / 2
+            turn!(ψ, gate, -θ[k])
+            turn!(λ, gate, -θ[k])
             k -= 1
         end
-        unapply!(ψ, gate)
-        unapply!(λ, gate)
     end
     return θ̄
 end
 
-unapply!(register, gate::Turn{XGate}) = instruct!(register, Val(:Rx), gate.locs, -content(gate).theta)
-unapply!(register, gate::Turn{ZGate}) = instruct!(register, Val(:Rz), gate.locs, -content(gate).theta)
-unapply!(register, gate::CNOT) = apply!(register, gate)
+turn!(register, gate::Turn{XGate}, angle) = instruct!(register, Val(:Rx), gate.locs, angle)
+turn!(register, gate::Turn{ZGate}, angle) = instruct!(register, Val(:Rz), gate.locs, angle)
 
 "Im <λ|σψ> for σ = X or Z on one qubit, counted from one."
 function imag_overlap(σ, λ::Vector{Complex{T}}, ψ::Vector{Complex{T}}, qubit) where {T}
@@ -218,6 +225,61 @@ function shifted(problem::QcbmProblem, rotation, angle)
     run!(problem)
     return dot(problem.Kq, problem.q)
 end
+
+# For engines: a loss of any numbers, on Yao's instructions, with a rule for what reverse mode must not look into
+
+"The gates of a circuit, in time order. Its angles are given by who runs it, those in the gates do not count."
+struct Circuit{T}
+    qubits::Int
+    gates::Vector{Gate{T}}
+end
+
+"The register after a circuit."
+function run(circuit::Circuit, θ::AbstractVector{T}) where {T}
+    ψ = zero_state(Complex{T}, circuit.qubits)
+    k = 0
+    for gate in circuit.gates
+        if gate isa CNOT
+            apply!(ψ, gate)
+        else
+            turn!(ψ, gate, θ[k += 1])
+        end
+    end
+    return ψ
+end
+
+"""
+    probabilities(circuit, θ) -> Vector
+
+p = |ψ|², (2ⁿ,).
+"""
+probabilities(circuit::Circuit, θ::AbstractVector) = vec(abs2.(state(run(circuit, θ))))
+
+# dL = Σ p̄ dp = Re <λ|dψ> with λ = 2 p̄ ∘ ψ.
+function ChainRulesCore.rrule(::typeof(probabilities), circuit::Circuit, θ::AbstractVector)
+    ψ = run(circuit, θ)
+    function probabilities_pullback(Δ)
+        back, λ = copy(ψ), copy(ψ)
+        state(λ) .*= 2 .* unthunk(Δ)
+        return NoTangent(), NoTangent(), sweep_back(circuit.gates, back, λ, θ)
+    end
+    return vec(abs2.(state(ψ))), probabilities_pullback
+end
+
+struct QcbmCase{T,K}
+    circuit::Circuit{T}
+    kernel::K
+    target::Vector{T}
+end
+
+function discrepancy(θ, case::QcbmCase)
+    q = probabilities(case.circuit, θ) .- case.target
+    return dot(q, product(case.kernel, q))
+end
+
+objective(problem::QcbmProblem) = objective(problem.method, problem)
+objective(::Reverse, problem::QcbmProblem) =
+    (discrepancy, QcbmCase(Circuit(Yao.nqubits(problem.circuit), problem.gates), problem.kernel, problem.target))
 
 # Outputs and work
 

@@ -1,85 +1,7 @@
 # The tensor renormalisation group: Levin, Nave, cond-mat/0611687; in reverse mode: Liao, Liu, Wang, Xiang, arXiv:1903.09650.
 #
 # A batch of n tensors is D × D × D × D × n with legs up, left, down, right; matrices and factors too carry the batch last.
-# Zygote differentiates everything below except `split` and `multiply`, which have their own rules.
-
-using ChainRulesCore: @thunk
-using LinearAlgebra: LAPACKException, QRIteration, mul!, svd, tr
-
-# Splitting a matrix
-
-"Broadening η of 1/d to d/(d² + η) in the reverse rule of the SVD, d = s_j − s_i, where the largest entry of a tensor is 1."
-const BROADENING = 1e-12
-
-"The SVD of a square matrix."
-function factorise(M)
-    try
-        return svd(M)
-    catch error
-        # Divide and conquer (gesdd) fails on one in thousands of these graded matrices; QR iteration (gesvd) does not.
-        error isa LAPACKException || rethrow()
-        return svd(M; alg = QRIteration())
-    end
-end
-
-"""
-    split(M, k) -> (A, B)
-
-A = U√S and B = V√S of the `k` largest singular values of each of the matrices `M` (m × m × n), so that M ≈ ABᵀ.
-
-The rule holds for losses that do not change under A → AO, B → BO with O orthogonal, as on the two ends of an inner leg.
-"""
-split(M::AbstractArray{T,3}, k) where {T} = last(split_and_keep(M, k))
-
-function split_and_keep(M::AbstractArray{T,3}, k) where {T}
-    m, n = size(M, 1), size(M, 3)
-    A, B = similar(M, m, k, n), similar(M, m, k, n)
-    factors = map(axes(M, 3)) do b
-        F = factorise(M[:, :, b])
-        root = sqrt.(F.S[1:k])'
-        @views A[:, :, b] .= F.U[:, 1:k] .* root
-        @views B[:, :, b] .= F.V[:, 1:k] .* root
-        F
-    end
-    return factors, (A, B)
-end
-
-"""
-The cotangent of one matrix M = USVᵀ (m × m) from those of A and B (m × k): Townsend's rule for the SVD, where it is used.
-
-Pairs of kept values have no pole: that part of dA, dB is a rotation, and the loss does not see it (see the README of the
-task). Pairs of one kept and one dropped value have F = 1/(s_j − s_i), broadened. Pairs of dropped ones do not count.
-"""
-function split_cotangent(F, Ā, B̄)
-    T, k = eltype(Ā), size(Ā, 2)
-    s, r = F.S[1:k], sqrt.(F.S[1:k])
-    X, Y = F.U' * Ā, F.Vt * B̄
-    kept, dropped = 1:k, (k + 1):length(F.S)
-    together = (X[kept, :] .+ Y[kept, :]) ./ (2 .* (r .+ r'))
-    apart = (X[kept, :] .- Y[kept, :]) .* r' ./ (2 .* (s .+ s'))
-    N = zeros(T, length(F.S), k)
-    N[kept, :] .= together .+ together' .+ apart .- apart'
-
-    d = s' .- F.S[dropped]
-    f, g = d ./ (d .^ 2 .+ T(BROADENING)), inv.(s' .+ F.S[dropped])
-    x, y = X[dropped, :] .* r', Y[dropped, :] .* r'
-    N[dropped, :] .= ((f .+ g) .* x .+ (f .- g) .* y) ./ 2
-    R = ((f .- g) .* x .+ (f .+ g) .* y) ./ 2
-    return (F.U * N) * view(F.Vt, kept, :) .+ view(F.U, :, kept) * (R' * view(F.Vt, dropped, :))
-end
-
-function ChainRulesCore.rrule(::typeof(split), M::AbstractArray{T,3}, k) where {T}
-    factors, AB = split_and_keep(M, k)
-    function split_pullback(Δ)
-        Ā, B̄ = unthunk(Δ[1]), unthunk(Δ[2])
-        M̄ = similar(M)
-        for b in axes(M, 3)
-            M̄[:, :, b] .= split_cotangent(factors[b], Ā[:, :, b], B̄[:, :, b])
-        end
-        return NoTangent(), M̄, NoTangent()
-    end
-    return AB, split_pullback
-end
+# Zygote differentiates everything below except `split` (in `truncation.jl`) and `multiply`, which have their own rules.
 
 # Contracting
 
@@ -91,13 +13,13 @@ function multiply!(C, A, B)
     return C
 end
 
-multiply(A, B) = multiply!(similar(A, size(A, 1), size(B, 2), size(A, 3)), A, B)
+multiply(A, B) = bilinear((A, B) -> multiply!(similar(A, size(A, 1), size(B, 2), size(A, 3)), A, B), A, B)
 
 function ChainRulesCore.rrule(::typeof(multiply), A, B)
     function multiply_pullback(Δ)
         C̄ = unthunk(Δ)
-        Ā = @thunk multiply!(similar(A), C̄, PermutedDimsArray(B, (2, 1, 3)))
-        B̄ = @thunk multiply!(similar(B), PermutedDimsArray(A, (2, 1, 3)), C̄)
+        Ā = @thunk multiply(C̄, PermutedDimsArray(B, (2, 1, 3)))
+        B̄ = @thunk multiply(PermutedDimsArray(A, (2, 1, 3)), C̄)
         return NoTangent(), Ā, B̄
     end
     return multiply(A, B), multiply_pullback
@@ -188,7 +110,7 @@ struct TrgCase{T}
 end
 
 "The largest entry of each tensor. ln Z does not depend on it, so that it is not differentiated."
-scales(S) = maximum(abs, S; dims = (1, 2, 3, 4))
+scales(S) = maximum(abs ∘ primal, S; dims = (1, 2, 3, 4))
 @non_differentiable scales(::Any)
 
 "ln Z per site."
@@ -237,6 +159,8 @@ function trg_problem(case::TrgCase{T}, parameters, sites_per_bond) where {T}
 end
 
 nparameters(problem::TrgProblem) = problem.parameters
+
+objective(problem::TrgProblem) = (log_partition, problem.case)
 
 value(problem::TrgProblem, θ) = log_partition(parameters(problem, θ), problem.case)
 

@@ -1,4 +1,4 @@
-using DiffProgTasks: DiffProgTasks, build, gradient, made_with, nparameters, options, outputs, value, work, wrap
+using DiffProgTasks: DiffProgTasks, build, derivation, derive, gradient, made_with, nparameters, options, outputs, value, work, wrap
 using LinearAlgebra
 using Random
 using Test
@@ -26,5 +26,6 @@ end
     @testset "mmd" include("mmd.jl")
     @testset "qcbm" include("qcbm.jl")
     @testset "trg" include("trg.jl")
+    @testset "engines" include("engines.jl")
     @testset "fit" include("fit.jl")
 end

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from suite import engines
 from suite.backends.base import GRADIENT, Ask, Prepared, Trainer, Unavailable, Unsupported, by_hand, in_precision
 from suite.spec import Array, Arrays
 
@@ -63,14 +64,21 @@ class JuliaBackend:
                 raise Unsupported(str(error.exception.msg)) from error
             raise
 
-    def _derivation(self, problem: Any, ask: Ask) -> Any:
+    def _derivation(self, task: str, problem: Any, ask: Ask) -> Any:
         """What ``DiffProgTasks.derivation`` makes of an operator and an engine."""
         from juliacall import JuliaError
 
-        operator = "gradient" if ask.operator == "value" else ask.operator
+        operator, engine = ask.operator, ask.engine
+        if operator == "value":  # which knows no engine
+            operator, engine = "gradient", engines.default(self.name, task, "gradient")
         try:
-            return self.tasks.derivation(problem, operator, ask.engine)
+            return self.tasks.derivation(problem, operator, engine)
         except JuliaError as error:
+            if self.julia.isa(error.exception, self.tasks.PackageMissing):
+                missing = error.exception
+                raise Unavailable(
+                    f"{ask.engine} needs the Julia package {missing.name}", str(missing.command)
+                ) from error
             if self.julia.isa(error.exception, self.julia.ArgumentError):
                 raise Unsupported(str(error.exception.msg)) from error
             raise
@@ -88,7 +96,7 @@ class JuliaBackend:
         problem = self._problem(task, config, method, wrapped)
         value = tasks.value
         arguments: tuple[Any, ...] = (theta,)
-        derivation = self._derivation(problem, ask.named(self.name, task))
+        derivation = self._derivation(task, problem, ask.named(self.name, task))
         direction = ask.direction.astype(self.precision)
         if ask.operator in ("jvp", "hvp"):
             arguments += (self._wrap(direction),)

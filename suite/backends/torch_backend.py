@@ -64,8 +64,8 @@ class TorchBackend:
         theta = data.pop("params")
         ask = ask.named(self.name, task)
         value, derivative = torch_engines.build(functions, ask)
-        if ask.engine != "eager":  # what a task keeps from its first call must not be made within a transform
-            functions.loss(theta, data)
+        if ask.engine != "eager" and functions.loss is not None:
+            functions.loss(theta, data)  # what a task keeps from its first call must not be made within a transform
         arguments: tuple[Any, ...] = (theta, data)
         if ask.operator in ("jvp", "hvp"):
             arguments += (torch.from_numpy(ask.direction.astype(self.precision)).to(self.device),)

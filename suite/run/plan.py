@@ -54,14 +54,15 @@ def reference_cell(case: Case, operator: str = "gradient", precision: str = "flo
 
 
 def _engines(request: Request, backend: str, task: str, operator: str) -> list[str]:
-    """The engines of a backend that were asked for."""
+    """The engines of a backend that were asked for; a value knows none, but for those that compile it."""
+    usual = engines.default(backend, task, operator)
     if not request.engines:
-        return [engines.default(backend, task, operator)]
-    return [
-        name
-        for name in engines.ENGINES.get(backend, (engines.OWN,))
-        if "all" in request.engines or name in request.engines
-    ]
+        return [usual]
+    known = engines.ENGINES.get(backend, (engines.OWN,))
+    asked = [name for name in known if "all" in request.engines or name in request.engines]
+    if operator != "value" or not asked:
+        return asked
+    return list(dict.fromkeys([usual, *(name for name in asked if name == "compile")]))
 
 
 def cells(request: Request) -> list[Cell]:

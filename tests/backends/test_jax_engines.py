@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,13 @@ import pytest
 
 from suite import engines, tasks
 from suite.backends.base import Ask, Unsupported
-from suite.backends.jax_backend import JaxBackend
 from suite.measure import finite_differences
-from suite.spec import Array, Arrays, Functions
+from suite.spec import Array, Functions
 from suite.tasks.trg import exact
 from suite.tasks.trg.spec import TrgConfig
 
 jax = pytest.importorskip("jax")
+jax_engines = pytest.importorskip("suite.backends.jax_engines")
 
 CELLS = [
     ("eigensolver", tasks.get("eigensolver").configure("spectrum", "tiny"), "dense"),
@@ -28,11 +28,13 @@ CELLS = [
 """One of each rule; the smallest of ``trg`` that cuts something off."""
 
 
-def found(task: str, config: Any, method: str, inputs: Arrays, ask: Ask, precision: str = "float64") -> Any:
-    backend = JaxBackend()
-    backend.open(precision, "cpu", 1)
-    cell = backend.prepare(task, config, method, dict(inputs), ask)
-    return cell.fetch(cell.derivative())[1]
+MODES = [
+    ("gradient", "reverse"),
+    ("gradient", "forward"),
+    ("jvp", "forward"),
+    ("hvp", "forward_over_reverse"),
+    ("hvp", "reverse_over_reverse"),
+]
 
 
 @cache
@@ -47,29 +49,29 @@ def relative(a: Array, b: Array) -> float:
 
 @pytest.mark.parametrize(("task", "config", "method"), CELLS)
 def test_the_modes_agree_with_each_other_and_with_differences(task: str, config: Any, method: str) -> None:
-    inputs = tasks.get(task).draw(config, 0)
-    theta = inputs["params"]
+    jax.config.update("jax_enable_x64", True)
+    data = tasks.get(task).draw(config, 0)
+    theta = data.pop("params")
     v = direction(theta.size)
-    backend = JaxBackend()
-    backend.open("float64", "cpu", 1)
-    cell = backend.prepare(task, config, method, dict(inputs))
-    gradient = cell.fetch(cell.derivative())[1]
+    functions = tasks.functions(task, "jax", config, method)
+    by = {ask: jax_engines.derivative(functions, Ask(*ask)) for ask in MODES}
 
-    def by(operator: str, engine: str) -> Any:
-        return found(task, config, method, inputs, Ask(operator, engine, v))
+    @jax.jit  # all at once is compiled in half the time
+    def every(theta: Any, data: Any, v: Any) -> list[Any]:
+        return [by[ask](theta, data, v)[1] if ask[0] != "gradient" else by[ask](theta, data)[1] for ask in MODES]
 
-    assert relative(by("gradient", "forward"), gradient) < 1e-12
-    assert by("jvp", "forward") == pytest.approx(gradient @ v, abs=1e-13 * float(np.linalg.norm(gradient)))
-    hvp = by("hvp", "forward_over_reverse")
-    assert relative(by("hvp", "reverse_over_reverse"), hvp) < 1e-11
-    error, bound = finite_differences.check_along(cell.gradient_at, theta, hvp, v, float(np.linalg.norm(hvp)))
-    assert error <= bound < 1e-6
+    gradient, forward, jvp, hvp, again = (np.asarray(x) for x in every(theta, data, v))
+    assert relative(forward, gradient) < 1e-12
+    assert float(jvp) == pytest.approx(float(gradient @ v), abs=1e-13 * float(np.linalg.norm(gradient)))
+    assert relative(again, hvp) < 1e-11
+    error, bound = finite_differences.check_along(
+        lambda x: every(x, data, v)[0], theta, hvp, v, float(np.linalg.norm(hvp))
+    )
+    assert error <= bound < 1e-7
 
 
 def test_the_specific_heat_of_the_4x4_torus() -> None:
     """K² ∂²(ln Z/N)/∂K² as an hvp, against the variance of the energy over all states."""
-    from suite.backends import jax_engines
-
     jax.config.update("jax_enable_x64", True)
     torus = TrgConfig("classic", "4x4 torus", 16, 4, 1)
     data = tasks.get("trg").draw(torus, 0)
@@ -85,19 +87,19 @@ def test_the_specific_heat_of_the_4x4_torus() -> None:
 def test_second_derivatives_do_not_see_degenerate_levels_above(method: str) -> None:
     """J = h = 1 on four sites: of the levels above the lowest two, many coincide."""
     task = tasks.get("eigensolver")
+    jax.config.update("jax_enable_x64", True)
     config = replace(task.configure("spectrum", "tiny"), levels=2)
-    inputs = task.draw(config, 0) | {"params": np.ones(8)}
-    backend = JaxBackend()
-    backend.open("float64", "cpu", 1)
-    cell = backend.prepare("eigensolver", config, method, dict(inputs))
-    hvp = found("eigensolver", config, method, inputs, Ask("hvp", direction=direction(8)))
+    data, theta, v = task.draw(config, 0), np.ones(8), direction(8)
+    del data["params"]
+    functions = tasks.functions("eigensolver", "jax", config, method)
+    gradient = jax.jit(functions.gradient)
+    hvp = np.asarray(jax.jit(jax_engines.derivative(functions, Ask("hvp", "forward_over_reverse")))(theta, data, v)[1])
     scale = float(np.linalg.norm(hvp))
-    error, bound = finite_differences.check_along(cell.gradient_at, inputs["params"], hvp, direction(8), scale)
+    error, bound = finite_differences.check_along(lambda x: gradient(x, data)[1], theta, hvp, v, scale)
     assert error <= bound < 1e-7
 
 
-@pytest.mark.parametrize("spectrum", [(1.0, 1.0, 0.4, 0.4), (1.0, 0.6, 0.0, 0.0)])
-def test_the_split_has_derivatives_of_every_order_and_no_poles(spectrum: tuple[float, ...]) -> None:
+def test_the_split_has_derivatives_of_every_order_and_no_poles() -> None:
     """Of what does not change under A → AO, B → BO, along a line of matrices; equal values are on either side."""
     jax.config.update("jax_enable_x64", True)
     import jax.numpy as jnp
@@ -106,29 +108,32 @@ def test_the_split_has_derivatives_of_every_order_and_no_poles(spectrum: tuple[f
 
     rng = np.random.default_rng(0)
     u, v = (np.linalg.qr(rng.standard_normal((4, 4)))[0] for _ in range(2))
-    start, line = (u * np.array(spectrum)) @ v.T, rng.standard_normal((4, 4)) / 4
+    line = rng.standard_normal((4, 4)) / 4
 
-    def loss(t: Any, split: Any = split_jax.split) -> Any:
+    def loss(t: Any, start: Any, split: Any = split_jax.split) -> Any:
         a, b, _ = split((start + t * line)[None], 2)
         a, b = a[0], b[0]
         return jnp.sin(a @ b.T).sum() + jnp.trace(a.T @ a @ a.T @ a @ b.T @ b)
 
     first = jax.grad(loss)
     second = jax.jacfwd(first)
-    by_rule = jax.grad(lambda t: loss(t, on_jax.split))
-    every = jax.jit(lambda t: jnp.stack([f(t) for f in (first, second, jax.jacfwd(second))]))
-    others = jax.jit(lambda t: jnp.stack([f(t) for f in (by_rule, jax.jacfwd(loss), jax.grad(first))]))
-    found = np.asarray(every(0.0))
-    assert others(0.0) == pytest.approx(found[[0, 0, 1]], rel=1e-12)
-    slopes = finite_differences.directional(lambda t: every(t[0]), np.zeros(1), np.ones(1), step=0.05).value
-    assert found[1:] == pytest.approx(slopes[:-1], rel=1e-8)
+    orders = first, second, jax.jacfwd(second), jax.grad(partial(loss, split=on_jax.split)), jax.grad(first)
+    every = jax.jit(lambda t, start: jnp.stack([derivative(t, start) for derivative in orders]))
+
+    def differences(start: Array) -> Array:
+        slopes = finite_differences.directional(lambda t: every(t[0], start), np.zeros(1), np.ones(1), step=0.05)
+        return np.asarray(slopes.value)
+
+    for spectrum in ((1.0, 1.0, 0.4, 0.4), (1.0, 0.6, 0.0, 0.0)):
+        start = (u * np.array(spectrum)) @ v.T
+        found = np.asarray(every(0.0, start))
+        assert found[3:] == pytest.approx(found[:2], rel=1e-12)
+        assert found[1:3] == pytest.approx(differences(start)[:2], rel=1e-8)
 
 
 @pytest.mark.parametrize("engine", engines.ENGINES["jax"])
 @pytest.mark.parametrize("operator", ["gradient", "jvp", "hvp"])
 def test_what_is_declared_impossible_is_just_what_no_mode_does(operator: str, engine: str) -> None:
-    from suite.backends import jax_engines
-
     def nothing(theta: Any, data: Any) -> Any:
         raise AssertionError("never called")
 

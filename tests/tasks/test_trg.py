@@ -133,10 +133,10 @@ def test_the_specific_heat_of_the_4x4_torus(backend: str, coupling: float) -> No
 
 def test_the_rule_refuses_to_be_differentiated_again() -> None:
     torch = pytest.importorskip("torch")
-    from suite.tasks.trg import on_torch
+    from suite.tasks.trg import split_torch
 
     leaf = torch.tensor([[1.0, 0.0], [0.0, 0.5]]).unsqueeze(0).requires_grad_()
-    a, b, _ = on_torch.split(leaf, 1)
+    a, b, _ = split_torch.split_once(leaf, 1)
     (first,) = torch.autograd.grad((a @ b.mT).square().sum(), leaf, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         first.sum().backward()
@@ -307,10 +307,10 @@ def test_equal_and_vanishing_singular_values(backend: str, precision: str) -> No
         m_bar = reference.split_vjp(factors, product @ b, product.swapaxes(1, 2) @ a)
     elif backend == "torch":
         torch = pytest.importorskip("torch")
-        from suite.tasks.trg import on_torch
+        from suite.tasks.trg import split_torch
 
         leaf = torch.tensor(matrix, requires_grad=True)
-        a, b, _ = on_torch.split(leaf, 2)
+        a, b, _ = split_torch.split_once(leaf, 2)
         ((a @ b.mT).square().sum() / 2).backward()
         m_bar = leaf.grad.numpy()
     else:

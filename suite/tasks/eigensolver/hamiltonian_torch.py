@@ -9,7 +9,6 @@ from torch import Tensor
 
 from suite.tasks.eigensolver import hamiltonian
 
-
 TABLES: dict[tuple[int, torch.device, torch.dtype], tuple[Tensor, Tensor, Tensor]] = {}
 
 

@@ -1,7 +1,7 @@
 """Eigenpairs in PyTorch as Taylor polynomials of the second degree in δH about H itself: perturbation theory.
 
-δH is zero, and its derivatives are not: what is made here can be differentiated up to twice, in any mode. No differences
-are formed but those from the levels that are asked for, which makes degenerate levels elsewhere harmless.
+δH is zero, and its derivatives are not: what is made here can be differentiated up to twice, in any mode. No
+differences are formed but those from the levels that are asked for: degenerate levels elsewhere are harmless.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def lowest(theta: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
     return found.energy.clone(), found.vector
 
 
-@lowest.register_fake  # type: ignore[misc]  # mypy takes torch for Any
+@lowest.register_fake
 def _(theta: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
     return start.new_empty(()), torch.empty_like(start)
 
@@ -70,12 +70,12 @@ def solved(b: Tensor, theta: Tensor, energy: Tensor, vector: Tensor) -> Tensor:
     return krylov_torch.solve(shifted(operator(theta), energy, vector), b - (vector @ b) * vector, theta.abs().sum())
 
 
-@solved.register_fake  # type: ignore[misc]
+@solved.register_fake
 def _(b: Tensor, theta: Tensor, energy: Tensor, vector: Tensor) -> Tensor:
     return torch.empty_like(b)
 
 
-class Resolvent(torch.autograd.Function):  # type: ignore[misc]
+class Resolvent(torch.autograd.Function):  # type: ignore[misc]  # mypy takes torch for Any
     """``solved`` as a function of b (N,): linear and symmetric, and so its own derivative in either mode."""
 
     @staticmethod

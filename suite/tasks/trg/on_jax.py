@@ -118,9 +118,9 @@ def build(config: TrgConfig, method: str) -> Functions:
 
             if repeated == 1 or not rolled:
                 body = jax.jit(advance) if repeated > 1 else advance  # traced but once
-                for weight in weights[done : done + repeated]:
+                for index in range(done, done + repeated):
                     tensors, (logarithm, spectrum) = body(tensors)
-                    value += weight * logarithm
+                    value += weights[index] * logarithm
             else:  # at a fixed bond dimension the shapes no longer change: one compiled body for all these steps
                 tensors, (logarithms, spectra) = jax.lax.scan(advance, tensors, length=repeated)
                 value += weights[done : done + repeated] @ logarithms

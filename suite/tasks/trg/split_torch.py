@@ -28,17 +28,17 @@ def svd(matrices: Tensor) -> Factors:
 
 @torch.library.custom_op("diffprog::svd", mutates_args=())
 def opaque_svd(matrices: Tensor) -> Factors:
-    """The same as one operation to a compiler, which could not follow what is done when it fails. Not differentiable."""
+    """The same, not differentiable, as one operation to a compiler: it could not follow the second attempt."""
     u, s, vt = svd(matrices)
     return u.contiguous(), s.contiguous(), vt.contiguous()
 
 
-@opaque_svd.register_fake  # type: ignore[misc]  # mypy takes torch for Any
+@opaque_svd.register_fake
 def _(matrices: Tensor) -> Factors:
     return torch.empty_like(matrices), matrices.new_empty(matrices.shape[:-1]), torch.empty_like(matrices)
 
 
-class TruncatedSvd(torch.autograd.Function):  # type: ignore[misc]
+class TruncatedSvd(torch.autograd.Function):  # type: ignore[misc]  # mypy takes torch for Any
     """``split`` with the reverse rule alone, which is cheaper than to differentiate the polynomial.
 
     Backward keeps all of U, s and V: what is dropped mixes into what is kept. ``reference.split_vjp`` derives the rule.

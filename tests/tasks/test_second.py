@@ -87,7 +87,7 @@ def test_identities(backend: str, task: str, variant: str) -> None:
 @backends
 @cases
 def test_the_hvp_is_the_gradients_derivative(backend: str, task: str, variant: str) -> None:
-    """By differences of the closed form's gradient, which shares nothing with the hvp, or of its own."""
+    """By differences of its own gradient, or of the closed form's, which shares nothing with it, where there is one."""
     config, inputs, method = tiny(task, variant)
     v = directions(inputs["params"].size)[0]
     cell = prepared(backend, task, config, inputs, "hvp", v, method=method)

@@ -174,8 +174,8 @@ def initial_vjp_jvp(couplings: Array, couplings_dot: Array, tensors: Pair, t_bar
 
 
 Corners = tuple[Array, ...]
-Tape = tuple[Step, Array, Array, Motion, Corners, Corners]
-"""Of one step: the scales, its columns of the table, how the splits move, S1 … S4 and their tangents."""
+Tape = tuple[Step, Array, Array, Array, Motion, Corners, Corners]
+"""Of one step: scales and their rates, its columns of the table, how the splits move, S1 … S4 and their tangents."""
 
 
 def pairs_jvp(s: Corners, s_dot: Corners) -> Pair:
@@ -184,29 +184,39 @@ def pairs_jvp(s: Corners, s_dot: Corners) -> Pair:
     return one[0] + other[0], one[1] + other[1]
 
 
-def coarse_grain_jvp(plan: Plan, tensors: Pair, data: Arrays, tapes: list[Tape] | None) -> tuple[Any, Any, Any]:
-    """Ln Z per site, and the last tensor's trace with its tangent. The scales are constants: ln Z does not see them."""
+def coarse_grain_jvp(plan: Plan, tensors: Pair, data: Arrays, tapes: list[Tape] | None) -> tuple[Any, Any, Pair]:
+    """Ln Z per site, its tangent, and the trace of the last tensor with its own.
+
+    Ln Z does not see the scales m, whose path may be chosen: ṁ/m = T·Ṫ/T·T takes out of Ṫ what is along T. That share
+    is the energy of all sites so far: left in, a second derivative ⟨E²⟩ − ⟨E⟩², of order N, would be a difference of
+    two numbers of order N², and lose as many digits as N has (2²⁰ sites in ``classic``).
+    """
     t, t_dot = tensors
-    value: Any = t.dtype.type(0)
+    loss: Any = t.dtype.type(0)
+    loss_dot: Any = t.dtype.type(0)
     for step, weight in zip(plan, data["weights"], strict=False):
         scale = np.abs(t).max(axis=(1, 2, 3, 4), keepdims=True)
-        value += weight * np.log(scale).mean()
-        left, right, factors = split(to_matrices(t / scale, step), step.keep)
-        left_dot, right_dot, motion = split_jvp(factors, to_matrices(t_dot / scale, step), step.keep)
+        t, t_dot = t / scale, t_dot / scale
+        rate = (t * t_dot).sum(axis=(1, 2, 3, 4), keepdims=True) / (t * t).sum(axis=(1, 2, 3, 4), keepdims=True)
+        t_dot = t_dot - rate * t
+        loss, loss_dot = loss + weight * np.log(scale).mean(), loss_dot + weight * rate.mean()
+        left, right, factors = split(to_matrices(t, step), step.keep)
+        left_dot, right_dot, motion = split_jvp(factors, to_matrices(t_dot, step), step.keep)
         table = data["plaquettes"][:, step.columns]
         s, s_dot = corners(left, right, table, step), corners(left_dot, right_dot, table, step)
         (p, q), (p_dot, q_dot) = pairs(s, contract), pairs_jvp(s, s_dot)
         t = contract("nulwy,nwydr->nuldr", p, q)
         t_dot = contract("nulwy,nwydr->nuldr", p_dot, q) + contract("nulwy,nwydr->nuldr", p, q_dot)
         if tapes is not None:
-            tapes.append((step, scale, table, motion, s, s_dot))
+            tapes.append((step, scale, rate, table, motion, s, s_dot))
     trace, trace_dot = np.einsum("nxyxy->", t), np.einsum("nxyxy->", t_dot)
-    return value + data["weights"][-1] * np.log(trace), trace, trace_dot
+    weight = data["weights"][-1]
+    return loss + weight * np.log(trace), loss_dot + weight * trace_dot / trace, (trace, trace_dot)
 
 
 def step_vjp_jvp(tape: Tape, t_bar: Array, t_bar_dot: Array) -> Pair:
     """T̄ and its tangent before a step from those after it."""
-    step, scale, table, motion, s, s_dot = tape
+    step, scale, rate, table, motion, s, s_dot = tape
     (p, q), (p_dot, q_dot) = pairs(s, contract), pairs_jvp(s, s_dot)
 
     def products_vjp(t_bar: Array, p: Array, q: Array) -> Pair:
@@ -219,17 +229,16 @@ def step_vjp_jvp(tape: Tape, t_bar: Array, t_bar_dot: Array) -> Pair:
     halves = zip(pairs_vjp(s, p_bar_dot, q_bar_dot), pairs_vjp(s_dot, p_bar, q_bar), strict=True)
     bar_dots = tuple(first + second for first, second in halves)
     m_bars = split_vjp_jvp(motion, corners_vjp(bars, table, step), corners_vjp(bar_dots, table, step))
-    m_bar, m_bar_dot = (to_matrices_vjp(bar, step) / scale for bar in m_bars)
-    return m_bar, m_bar_dot
+    t_bar, t_bar_dot = (to_matrices_vjp(bar, step) / scale for bar in m_bars)
+    return t_bar, t_bar_dot - rate * t_bar
 
 
 def jvp(plan: Plan, theta: Array, data: Arrays, v: Array) -> tuple[Any, Any]:
-    """L and dL/dθ·v: the tangent of the last trace, over the trace."""
+    """L and dL/dθ·v."""
     couplings, couplings_dot = theta[data["bonds"]], v[data["bonds"]]
     spins = initial(couplings)
     spins_dot = initial_jvp(couplings, couplings_dot, spins)
-    loss, trace, trace_dot = coarse_grain_jvp(plan, (spins, spins_dot), data, None)
-    return loss, data["weights"][-1] * trace_dot / trace
+    return coarse_grain_jvp(plan, (spins, spins_dot), data, None)[:2]
 
 
 def hvp(plan: Plan, theta: Array, data: Arrays, v: Array) -> tuple[Any, Array]:
@@ -237,7 +246,7 @@ def hvp(plan: Plan, theta: Array, data: Arrays, v: Array) -> tuple[Any, Array]:
     couplings, couplings_dot = theta[data["bonds"]], v[data["bonds"]]
     spins = initial(couplings)
     jet, tapes = (spins, initial_jvp(couplings, couplings_dot, spins)), list[Tape]()
-    loss, trace, trace_dot = coarse_grain_jvp(plan, jet, data, tapes)
+    loss, _, (trace, trace_dot) = coarse_grain_jvp(plan, jet, data, tapes)
     i = np.arange(plan[-1].keep)
     t_bar, t_bar_dot = np.zeros((2, 1, *[len(i)] * 4), theta.dtype)
     diagonal = (slice(None), i[:, None], i, i[:, None], i)

@@ -13,6 +13,8 @@ from tests.conftest import Runner
 
 VARIANTS = {"flow": ("quadratic",), "eigensolver": ("spectrum",), "qcbm": ("gaussian",), "trg": ("classic",)}
 """What compiles fastest; all of them with --every-engine."""
+LONG = {("jax", "trg"), ("jax", "qcbm"), ("julia", "trg"), ("julia", "flow")}
+"""A minute or more even so: with --every-engine too. Their own tests have them, engine by engine."""
 SLOW = ("compile", "mooncake")
 """Minutes of compilation: only with --every-engine (nox -s engines)."""
 
@@ -31,6 +33,8 @@ def backend(request: pytest.FixtureRequest) -> str:
 @pytest.mark.parametrize("task", tasks.NAMES)
 def test_what_is_declared_is_what_happens(run: Runner, backend: str, task: str, pytestconfig: pytest.Config) -> None:
     every = pytestconfig.getoption("--every-engine")
+    if (backend, task) in LONG and not every:
+        pytest.skip("compiles for a minute or more: --every-engine runs it")
     chosen = tuple(name for name in ENGINES[backend] if every or name not in SLOW)
     request = plan.Request(
         tasks=(task,), variants=None if every else VARIANTS[task], backends=(backend,),

@@ -24,7 +24,9 @@ LONG_CALL = 1.0
 
 
 IDENTITY = 450
-"""Roundings that the two sides of the adjoint identity may differ by: 1e-13 in float64."""
+"""Roundings that the two sides of the adjoint identity may differ by, at least: 1e-13 in float64."""
+IDENTITY_SHARE = 1e-3
+"""And a task's tolerance times this, where its condition number loses more digits."""
 
 
 class Worker:
@@ -63,7 +65,7 @@ class Worker:
         if request.overrides:
             config = dataclasses.replace(config, **request.overrides)
         self.directions = self.inputs.pop("directions")
-        self.operator, self.kinks = request.operator, task.kinks(config)
+        self.operator, self.kinks, self.tolerance = request.operator, task.kinks(config), task.tolerance
         ask = Ask(request.operator, request.engine, self.directions[0])
         self.prepared = self.backend.prepare(request.task, config, request.method, self.inputs, ask)
         self.setup = perf_counter() - start
@@ -147,7 +149,9 @@ class Worker:
         gradient = self.prepared.gradient_at(self.inputs["params"]).astype(np.float64)
         direction = self.directions[0].astype(arrays["jvp"].dtype).astype(np.float64)
         error = abs(float(arrays["jvp"]) - float(gradient @ direction)) / (float(np.linalg.norm(gradient)) or 1.0)
-        return error, IDENTITY * float(np.finfo(arrays["jvp"].dtype).eps)
+        eps = float(np.finfo(arrays["jvp"].dtype).eps)
+        allowed = IDENTITY * eps
+        return error, max(allowed, IDENTITY_SHARE * self.tolerance) if eps < 1e-12 else allowed
 
     def sample(self, request: protocol.Sample) -> protocol.Reply:
         call = self.prepared.derivative if request.phase == "gradient" else self.prepared.value

@@ -13,6 +13,7 @@ from suite.backends.base import Ask, Prepared, Unsupported
 from suite.measure import finite_differences
 from suite.spec import Array, Arrays
 from suite.tasks.trg.exact import CRITICAL
+from suite.tasks.trg.spec import TrgConfig
 from tests.tasks.test_trg import RANDOM_TORUS, TORUS, all_spins, at
 
 BACKENDS = ("numpy",)
@@ -155,6 +156,16 @@ def test_float32_stays_float32_and_is_near(backend: str, task: str, variant: str
         assert found.dtype == np.float32
         scale = np.linalg.norm(slope) if operator == "jvp" else np.linalg.norm(exact)
         assert np.linalg.norm(found - exact) <= 1e-4 * scale
+
+
+@backends
+@pytest.mark.parametrize("coupling", [0.35, 0.48])
+def test_the_energy_of_all_sites_does_not_cancel(backend: str, coupling: float) -> None:
+    """⟨E²⟩ − ⟨E⟩² of 2²⁰ sites, as a difference, would leave one digit in float32: see the README on scales."""
+    config = TrgConfig("classic", "chi 8", 8, 20, 1)
+    _, exact = derived("numpy", "trg", config, at(config, coupling), "hvp", np.ones(1))
+    _, found = derived(backend, "trg", config, at(config, coupling), "hvp", np.ones(1), precision="float32")
+    assert relative(found, exact) < 1e-4
 
 
 def test_a_rule_for_gradients_alone_has_no_hvp() -> None:

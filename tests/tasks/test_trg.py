@@ -337,6 +337,8 @@ def test_a_kept_zero_is_never_taken_for_an_answer(backend: str) -> None:
     cell = Cell(Case("trg", "classic", "tiny", 0), backend, "reverse", "gradient", "float64", "cpu")
     found = {"value": np.asarray(value), "gradient": slope}
     assert "not finite" in verdict.damage(TASK, cell, config, found)
+    assert "K = 0:" in TASK.undefined(config, at(config, 0.0))  # so that the driver does not even try
+    assert not TASK.undefined(config, at(config, 0.1))
 
 
 @backends

@@ -88,6 +88,29 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     identity_tolerance: float | None = None
 
 
+class Rates(msgspec.Struct, frozen=True, kw_only=True):
+    """What a device does at its best in a second, measured by the backend in the worker; see `suite.measure.rates`."""
+
+    bandwidth: float
+    """Bytes read and written, of a copy that no cache holds."""
+    flops: float
+    """Additions and multiplications of a product of matrices in the cell's precision."""
+    cache: int | None = None
+    """Bytes of its last cache; None where it is unknown."""
+
+
+class Floor(msgspec.Struct, frozen=True, kw_only=True):
+    """The least time of one call: max(bytes / bandwidth, flops / rate), from ``Task.demand`` and the rates."""
+
+    value: float | None = None
+    """Seconds."""
+    gradient: float | None = None
+    value_bound: str = ""
+    """Which of the two decides: ``memory`` or ``arithmetic``."""
+    gradient_bound: str = ""
+    rates: Rates
+
+
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     """Where a number comes from."""
 
@@ -138,6 +161,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     seconds: Seconds = Seconds()
     memory: Memory = Memory()
     agreement: Agreement | None = None
+    floor: Floor | None = None
+    """None where it is not known: no rates were measured, or the task declares no such demand."""
     arrays: str = ""
     """The cell's arrays, relative to the report folder."""
     provenance: Provenance | None = None

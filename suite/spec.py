@@ -186,6 +186,27 @@ class Fit:
 
 
 @dataclass(frozen=True)
+class Demand:
+    """The least that one call must do, whoever computes it: what the floor of its time is made of.
+
+    Attributes:
+        flops: real additions and multiplications; a complex product is six of them, a complex sum two.
+        bytes: inputs read once and results written once.
+        resident: bytes of what is passed over again and again: a state vector, a tape, a matrix.
+        sweeps: how often all of it is read or written. What fits into a cache need not be moved.
+    """
+
+    flops: float
+    bytes: float
+    resident: float = 0.0
+    sweeps: float = 0.0
+
+    def moved(self, cache: float) -> float:
+        """Bytes that go through the memory at least, where ``cache`` bytes can be kept nearer by."""
+        return self.bytes + self.sweeps * max(0.0, self.resident - cache)
+
+
+@dataclass(frozen=True)
 class Task:
     """The declaration of a task. The mathematics lives beside it, one module a backend.
 
@@ -216,6 +237,8 @@ class Task:
         float32_floor: the relative L2 error that a float32 gradient may have however near the reference's own came, for
             tasks whose condition number makes one float32 error a poor measure of another.
         references: the reference's method by variant, where it is not the first.
+        demand: ``(config, method, operator, itemsize)`` to the least that a call of ``value`` or ``gradient`` does, None
+            where that is not known beforehand. Derived in the task's README, under *Floor*.
         undefined: ``(config, inputs)`` to the reason why the gradient does not exist at these inputs, empty where it
             does. Such a cell is ``unsupported`` on every backend, whatever number would have come out.
     """
@@ -242,6 +265,7 @@ class Task:
     float32_floor: float = 0.0
     references: Mapping[str, str] = field(default_factory=dict)
     undefined: Callable[[Any, Mapping[str, Array]], str] = lambda config, inputs: ""
+    demand: Callable[[Any, str, str, int], Demand | None] = lambda config, method, operator, itemsize: None
 
     def reference_method(self, variant: str) -> str:
         """The method of the cell that the others of a variant's cases are compared with."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from suite import engines
+from suite.measure.rates import Probes
 from suite.spec import Array, Arrays
 
 
@@ -131,6 +132,9 @@ class Backend(Protocol):
 
     def switches(self) -> dict[str, str]:
         """Precision and thread switches as they are now, read back from the framework."""
+
+    def probes(self) -> Probes:
+        """What the device's own rates are measured by."""
 
     def device_peak(self) -> int | None:
         """Peak device memory in bytes since ``prepare``, or None on the host."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from suite import tasks
 from suite.backends.base import GRADIENT, Ask, Prepared, Trainer, Unavailable, Unsupported, in_precision
+from suite.measure import rates
 from suite.spec import Array, Arrays
 
 
@@ -150,6 +151,29 @@ class JaxBackend:
             "matmul_precision": str(self.jax.config.jax_default_matmul_precision),
             "platform": self.device.platform,
         }
+
+    def probes(self) -> rates.Probes:
+        jax = self.jax
+        dtype = np.dtype(self.precision)
+
+        def ones(*shape: int) -> Any:
+            return jax.block_until_ready(jax.device_put(np.ones(shape, dtype), self.device))
+
+        def copy(count: int) -> rates.Call:
+            # In place: the memory that a new result would take is a matter of the allocator.
+            negative = jax.jit(lambda x: -x, donate_argnums=0)
+            held = [ones(count)]
+
+            def run() -> None:
+                held[0] = jax.block_until_ready(negative(held[0]))
+
+            return run
+
+        def product(order: int) -> rates.Call:
+            left, right, multiply = ones(order, order), ones(order, order), jax.jit(jax.numpy.matmul)
+            return lambda: jax.block_until_ready(multiply(left, right))
+
+        return rates.Probes(copy, product, rates.host_cache() if self.device.platform == "cpu" else None)
 
     def device_peak(self) -> int | None:
         if self.device.platform != "gpu":

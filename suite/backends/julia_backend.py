@@ -16,6 +16,7 @@ import numpy as np
 
 from suite import engines
 from suite.backends.base import GRADIENT, Ask, Prepared, Trainer, Unavailable, Unsupported, by_hand, in_precision
+from suite.measure import rates
 from suite.spec import Array, Arrays
 
 
@@ -174,6 +175,23 @@ class JuliaBackend:
             "project": os.environ.get("PYTHON_JULIACALL_PROJECT", ""),
             "executable": os.environ.get("PYTHON_JULIACALL_EXE", ""),
         }
+
+    def probes(self) -> rates.Probes:
+        make = self.julia.seval(
+            """function (T, n, m)
+                n > 0 && return let source = ones(T, n), target = similar(source)
+                    () -> (copyto!(target, source); nothing)
+                end
+                left, right, result = ones(T, m, m), ones(T, m, m), zeros(T, m, m)
+                return () -> (LinearAlgebra.mul!(result, left, right); nothing)
+            end"""
+        )
+        number = self.julia.Float64 if self.precision == "float64" else self.julia.Float32
+        return rates.Probes(
+            copy=lambda count: make(number, count, 0),
+            product=lambda order: make(number, 0, order),
+            cache=rates.host_cache(),
+        )
 
     def device_peak(self) -> int | None:
         return None

@@ -10,6 +10,7 @@ import numpy as np
 
 from suite import tasks
 from suite.backends.base import GRADIENT, Ask, Prepared, Trainer, Unsupported, by_hand, in_precision
+from suite.measure import rates
 from suite.spec import Array, Arrays
 
 
@@ -102,6 +103,17 @@ class NumpyBackend:
         return {
             f"{pool['user_api']}:{pool['internal_api']}": f"{pool['num_threads']} threads" for pool in threadpool_info()
         }
+
+    def probes(self) -> rates.Probes:
+        def copy(count: int) -> rates.Call:
+            source = np.ones(count, self.precision)
+            return partial(np.copyto, np.empty_like(source), source)
+
+        def product(order: int) -> rates.Call:
+            left, right = np.ones((order, order), self.precision), np.ones((order, order), self.precision)
+            return partial(np.matmul, left, right, out=np.empty_like(left))
+
+        return rates.Probes(copy, product, rates.host_cache())
 
     def device_peak(self) -> int | None:
         return None

@@ -9,6 +9,7 @@ from typing import Any
 
 from suite import tasks
 from suite.backends.base import GRADIENT, Ask, Prepared, Trainer, Unavailable, Unsupported, in_precision
+from suite.measure import rates
 from suite.spec import Array, Arrays
 
 
@@ -147,6 +148,32 @@ class TorchBackend:
             "float32_matmul_precision": torch.get_float32_matmul_precision(),
             "tf32": str(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32),
         }
+
+    def probes(self) -> rates.Probes:
+        torch = self.torch
+        options = {"dtype": getattr(torch, self.precision), "device": self.device}
+
+        def complete(call: Any) -> rates.Call:
+            def run() -> None:
+                call()
+                if self.device.type == "cuda":
+                    torch.cuda.synchronize()
+
+            return run
+
+        def copy(count: int) -> rates.Call:
+            source, target = torch.ones(count, **options), torch.empty(count, **options)
+            return complete(partial(target.copy_, source))
+
+        def product(order: int) -> rates.Call:
+            left, right, result = (torch.ones(order, order, **options) for _ in range(3))
+            return complete(partial(torch.mm, left, right, out=result))
+
+        if self.device.type == "cuda":
+            cache = getattr(torch.cuda.get_device_properties(self.device), "L2_cache_size", None)
+        else:
+            cache = rates.host_cache()
+        return rates.Probes(copy, product, cache)
 
     def device_peak(self) -> int | None:
         return int(self.torch.cuda.max_memory_allocated()) if self.device.type == "cuda" else None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
-from suite.records import Memory, Seconds
+from suite.records import Memory, Rates, Seconds
 
 VERSION = 1
 """Raised by each change after which an old worker and a new parent, or the reverse, misunderstand each other."""
@@ -26,6 +26,8 @@ class Open(msgspec.Struct, frozen=True, tag="open"):
     threads: int
     protocol: int
     """The version that the parent speaks, `VERSION`."""
+    rates: float = 0.0
+    """About how many seconds to spend on measuring the device's own rates; 0: they are not wanted."""
 
 
 class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
@@ -106,6 +108,8 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     switches: dict[str, str] = {}
     protocol: int = 0
     """After ``Open``: the version that the worker speaks."""
+    rates: Rates | None = None
+    """After ``Open``, where they were asked for."""
 
 
 class Result(msgspec.Struct, frozen=True, tag="result"):

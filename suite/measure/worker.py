@@ -15,7 +15,7 @@ import psutil
 
 from suite import backends, tasks
 from suite.backends.base import Ask, Backend, Prepared, Unavailable, Unsupported
-from suite.measure import clock, finite_differences, fitting, memory, protocol
+from suite.measure import clock, finite_differences, fitting, memory, protocol, rates
 from suite.records import Memory, Seconds
 from suite.spec import Arrays
 
@@ -52,7 +52,11 @@ class Worker:
         self.backend.open(request.precision, request.device, request.threads)
         seconds = time() - psutil.Process().create_time()
         versions, switches = self.backend.versions(), self.backend.switches()
-        return protocol.Ready(seconds, versions=versions, switches=switches, protocol=protocol.VERSION)
+        found = None
+        if request.rates > 0:
+            self.say(protocol.Phase("rates of the device"))
+            found = rates.measure(self.backend.probes(), np.dtype(request.precision).itemsize, request.rates)
+        return protocol.Ready(seconds, versions=versions, switches=switches, protocol=protocol.VERSION, rates=found)
 
     def prepare(self, request: protocol.Prepare) -> protocol.Reply:
         self.say(protocol.Phase("set-up"))

@@ -21,11 +21,13 @@ from suite.backends import find_julia
 from suite.errors import UsageError
 from suite.measure import environment, protocol
 from suite.records import Journal, Provenance, Record
-from suite.run import files, plan
+from suite.run import files, plan, roofline
 from suite.run.workers import COMMAND, Worker, WorkerDied
 from suite.run.workers import environment as worker_environment
 from suite.spec import Arrays, Case, Cell
 
+RATES = 0.4
+"""Seconds that each backend, device and precision may measure its own rates for, at most."""
 FINAL = ("ok", "disagrees", "unsupported")
 """Outcomes that ``--resume`` does not try again."""
 
@@ -110,6 +112,7 @@ class Run:
         self.yardsticks: dict[tuple[Case, str], verdict.Yardstick] = {}
         self.reasons: dict[Case, str] = {}
         self.records: dict[str, Record] = {}
+        self.rates = roofline.Book(folder)
 
     def start(self, *, resume: bool) -> None:
         """Makes the folder, or opens it again.
@@ -163,13 +166,20 @@ class Run:
 
     def _open(self, worker: Worker, group: plan.Group, todo: list[Cell]) -> protocol.Ready | None:
         self.listener("starting the worker", todo[0])
-        request = protocol.Open(group.backend, group.precision, group.device, self.settings.threads, protocol.VERSION)
+        key = roofline.Key(group.backend, group.device, group.precision, self.settings.threads)
+        wanted = self.settings.seconds > 0 and self.rates.get(key) is None
+        request = protocol.Open(
+            group.backend, group.precision, group.device, self.settings.threads, protocol.VERSION,
+            rates=min(RATES, self.settings.seconds) if wanted else 0.0,
+        )  # fmt: skip
         try:
             reply = worker.ask(request, self.settings.time_limit)
         except WorkerDied as death:
             self._finish(todo.pop(0), outcome=death.outcome, reason=str(death))
             return None
         if isinstance(reply, protocol.Ready):
+            if reply.rates is not None:
+                self.rates.note(key, reply.rates)
             return reply
         if not isinstance(reply, protocol.Failure):
             reply = protocol.Failure("error", f"the worker answered {type(reply).__name__}")
@@ -263,6 +273,7 @@ class Run:
             invariants=result.invariants,
             seconds=msgspec.structs.replace(result.seconds, import_=opened.seconds),
             memory=result.memory,
+            floor=roofline.floor(cell, config, self.rates.get(roofline.key_of(cell, self.settings.threads))),
             arrays=arrays_file,
             **common,
         )

@@ -15,6 +15,7 @@ import numpy as np
 from suite.errors import UsageError
 from suite.spec import Array, Arrays, Block, Fit, Layout, Task
 from suite.tasks.eigensolver import fermions, hamiltonian, krylov
+from suite.tasks.eigensolver.demand import demand
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,7 @@ TASK = Task(
     work=work,
     extent=extent,
     memory=memory,
+    demand=demand,
     tolerance=1e-11,
     closed_form=closed_form,
     float32_floor=3e-4,

@@ -15,6 +15,7 @@ import numpy as np
 from suite.errors import UsageError
 from suite.spec import Array, Arrays, Block, Fit, Layout, Task
 from suite.tasks.flow import data, ising, quadratic, targets
+from suite.tasks.flow.demand import demand
 
 VARIATIONAL = ("ising", "ring", "correlated")
 """Variants that carry noise forwards to a target density; the others carry data backwards to noise."""
@@ -217,6 +218,7 @@ TASK = Task(
     work=work,
     extent=extent,
     memory=memory,
+    demand=demand,
     tolerance=1e-11,
     approximation=approximation,
     adaptive=("library",),

@@ -14,6 +14,7 @@ import numpy as np
 from suite.errors import UsageError
 from suite.spec import Array, Arrays, Block, Fit, Layout, Task
 from suite.tasks.qcbm import circuit, targets
+from suite.tasks.qcbm.demand import demand
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,9 @@ TASK = Task(
     work=work,
     extent=extent,
     memory=memory,
+    demand=lambda config, method, operator, itemsize: demand(
+        config, method, operator, itemsize, len(_SIGMAS[config.kernel])
+    ),
     tolerance=1e-12,
     closed_form=closed_form,
     bound=lambda config: 0.0,  # at p = π

@@ -14,6 +14,7 @@ import numpy as np
 from suite.errors import UsageError
 from suite.spec import Array, Arrays, Block, Fit, Layout, Task
 from suite.tasks.trg import fit, lattice
+from suite.tasks.trg.demand import demand
 
 ETA = 1e-12
 """Broadening η of F = 1/d to d/(d² + η) in the reverse rule of the SVD, d = s_j − s_i with max|T| = 1."""
@@ -139,6 +140,7 @@ TASK = Task(
     work=work,
     extent=extent,
     memory=memory,
+    demand=demand,
     tolerance=1e-9,
     tolerances={"hvp": 1e-6},  # 1/d² where a near multiplet is cut: 2e-7 was seen in 40 seeds, 1e-12 elsewhere
     closed_form=closed_form,

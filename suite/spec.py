@@ -237,8 +237,8 @@ class Task:
         float32_floor: the relative L2 error that a float32 gradient may have however near the reference's own came, for
             tasks whose condition number makes one float32 error a poor measure of another.
         references: the reference's method by variant, where it is not the first.
-        demand: ``(config, method, operator, itemsize)`` to the least that a call of ``value`` or ``gradient`` does, None
-            where that is not known beforehand. Derived in the task's README, under *Floor*.
+        demand: ``(config, method, operator, itemsize)`` to the least that a call of ``value`` or ``gradient`` does,
+            None where that is not known beforehand. Derived in the task's README, under *Floor*.
         undefined: ``(config, inputs)`` to the reason why the gradient does not exist at these inputs, empty where it
             does. Such a cell is ``unsupported`` on every backend, whatever number would have come out.
     """

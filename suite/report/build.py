@@ -7,7 +7,18 @@ from pathlib import Path
 from suite import fits
 from suite.errors import UsageError
 from suite.records import Journal
-from suite.report import figures, fit_page, growth, growth_figure, page, pictures, style, tables, work_precision
+from suite.report import (
+    figures,
+    fit_page,
+    growth,
+    growth_figure,
+    page,
+    pictures,
+    roofline_figure,
+    style,
+    tables,
+    work_precision,
+)
 
 
 def write(folder: Path) -> Path:
@@ -35,7 +46,7 @@ def write(folder: Path) -> Path:
     try:
         tables.write(frames, folder / "tables")
         with style.settings():
-            drawn = figures.draw(cells, frames["pairs"]) | growth_figure.draw(grown)
+            drawn = figures.draw(cells, frames["pairs"]) | growth_figure.draw(grown) | roofline_figure.draw(cells)
             work = work_precision.read(folder / "work_precision.csv")
             diagram = None if work is None else work_precision.draw(work)
             drawn |= {} if diagram is None else {"work_precision": diagram}

@@ -50,6 +50,14 @@ def tax(number: float | None) -> str:
     return ABSENT if number is None or not math.isfinite(number) else f"{number:.3f}\u00d7"
 
 
+def rate(number: float | None, unit: str) -> str:
+    """A rate such as ``12.3 GB/s``: powers of ten."""
+    if number is None or not math.isfinite(number):
+        return ABSENT
+    prefix, scale = next((p for p in (("T", 1e12), ("G", 1e9), ("M", 1e6)) if number >= p[1]), ("", 1.0))
+    return f"{_digits(number / scale)} {prefix}{unit}"
+
+
 def count(number: float) -> str:
     """A whole number with its thousands apart."""
     return f"{number:,.0f}".replace(",", "\u202f")

@@ -27,6 +27,7 @@ _CAPTIONS = {
     "agreement": "Relative L2 difference of every pair of gradients; exact equality is written 0.",
     "work_precision": "Error against a converged answer, over the work and the time that it takes; logarithmic axes.",
     "harness": "Time in the harness over the time of the same function in a bare loop.",
+    "roofline": "Floor over time of one call against size, where 1 is the least possible time; both axes logarithmic.",
     "growth": "Time of one call and peak host memory above what the worker held before, against size; log-log.",
 }
 
@@ -110,6 +111,18 @@ class Report:
     @property
     def dear(self) -> list[dict[str, Any]]:
         return [cell for cell in self.cells if cell["dear"]]
+
+    @property
+    def floored(self) -> list[dict[str, Any]]:
+        """Cells that were timed and have a floor."""
+        return [c for c in self.cells if c["value_over_floor"] is not None or c["gradient_over_floor"] is not None]
+
+    @property
+    def rates(self) -> list[dict[str, Any]]:
+        """What the devices do at their best: one row a backend, device, precision and number of threads."""
+        names = ("backend", "device", "precision", "threads", "bandwidth_bytes_per_s", "flops_per_s")
+        found = dict.fromkeys(tuple(cell[name] for name in names) for cell in self.floored)
+        return [dict(zip(names, entry, strict=True)) for entry in found]
 
     @property
     def grown(self) -> list[dict[str, Any]]:
@@ -202,6 +215,7 @@ def environment() -> Environment:
         "ratio": format.ratio,
         "tax": format.tax,
         "count": format.count,
+        "rate": format.rate,
         "exponent": format.exponent,
         "clip": format.clip,
         "md": format.markdown,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ IDENTITY = ("case", "task", "variant", "size", "seed", "backend", "engine", "met
 _COUNTS = ("parameters", "value_loops", "gradient_loops", "host_before_bytes", "host_peak_bytes", "device_peak_bytes")
 _TEXTS = (
     *IDENTITY, "data", "outcome", "reason", "mend", "reference", "worst_component",
-    "closed_form_worst_component", "cpu", "gpu", "started",
+    "closed_form_worst_component", "value_bound", "gradient_bound", "cpu", "gpu", "started",
 )  # fmt: skip
 PAIR_ERRORS = ("relative_l2", "max_rho", "cosine", "worst_component")
 _PAIRS = ("case", "operator", "precision", "device", "first", "second", *PAIR_ERRORS, "tolerance")
@@ -73,6 +73,19 @@ def _tax(samples: Sequence[float], by_hand: Sequence[float]) -> float | None:
     return float(np.median(ratios)) if ratios else None
 
 
+def _roofline(record: Record, medians: Mapping[str, float | None]) -> dict[str, Any]:
+    """The floors in seconds, what decides each, the medians over them (no unit), and the rates behind them."""
+    floor, found = record.floor, dict[str, Any]()
+    for name, median in medians.items():
+        least = getattr(floor, name) if floor else None
+        found[f"{name}_floor_s"] = least
+        found[f"{name}_bound"] = getattr(floor, f"{name}_bound") if floor else ""
+        found[f"{name}_over_floor"] = median / least if median and least else None
+    found["bandwidth_bytes_per_s"] = floor.rates.bandwidth if floor else None
+    found["flops_per_s"] = floor.rates.flops if floor else None
+    return found
+
+
 def _row(record: Record) -> dict[str, Any]:
     agreement, time, memory, origin = record.agreement, record.seconds, record.memory, record.provenance
     gradient = agreement.gradient if agreement else None
@@ -113,6 +126,7 @@ def _row(record: Record) -> dict[str, Any]:
         "gradient_over_value": gradient_spread.get("gradient_median_s", math.nan) / value_median
         if value_median
         else None,
+        **_roofline(record, {"value": value_median, "gradient": gradient_spread.get("gradient_median_s")}),
         "noisy": value_spread["value_noisy"] or gradient_spread["gradient_noisy"],
         "import_s": time.import_,
         "setup_s": time.setup,

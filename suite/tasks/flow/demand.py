@@ -35,7 +35,7 @@ def demand(config: FlowConfig, method: str, operator: str, itemsize: int) -> Dem
     if method == "checkpointed":
         flops += steps * (7 if products == 2 else 3) * layer
     elif method == "backsolve":
-        flops += stages * products * layer - 2 * layer
+        flops += stages * products * layer - layer  # nor where the last step back would lead
     moved += parameters
     if method == "discrete":  # written on the way there, read on the way back
         return Demand(flops, itemsize * moved, itemsize * stages * tape, 2)

@@ -24,7 +24,8 @@ Arrays = dict[str, Array]
 
 BACKENDS = ("numpy", "torch", "jax", "julia")
 SIZES = ("tiny", "small", "medium", "large")
-PRECISIONS = ("float64", "float32")
+PRECISIONS = ("float64", "float32", "tf32")
+"""The last is float32 whose matrix products may round their factors to 11 bits, on CUDA devices alone."""
 DEVICES = ("cpu", "cuda")
 OPERATORS = ("value", "gradient", "jvp", "hvp")
 """L(θ); dL/dθ; dL/dθ·v, by forward mode where an engine has one; d²L/dθ²·v. v is a direction that the host draws."""
@@ -39,6 +40,11 @@ OUTCOMES = (
     "crashed",
     "out_of_memory",
 )
+
+
+def dtype(precision: str) -> str:
+    """The type of the numbers of a precision, by NumPy's name."""
+    return "float32" if precision == "tf32" else precision
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from suite.agree import errors
 from suite.measure.protocol import Result
 from suite.records import Agreement, Errors
-from suite.spec import Array, Arrays, Cell, Task
+from suite.spec import Array, Arrays, Cell, Task, dtype
 
 FLOAT32_EPS = float(np.finfo(np.float32).eps)
 FLOAT32_FACTOR = 10
@@ -19,6 +19,10 @@ FLOAT32_FLOOR = 64 * FLOAT32_EPS
 """And need not be nearer than this: the reference may be lucky."""
 FLOAT32_REFERENCE = 1e4 * FLOAT32_EPS
 """The reference's own float32 gradient is held to this."""
+TF32_FACTOR = 2**13
+"""TF32 rounds the factors of a product to 11 bits where float32 has 24: errors may be as many times larger."""
+TF32_MOST = 0.1
+"""But no larger than this: then it is no answer, however ill-conditioned the case."""
 
 
 COMPONENT = 1e-7
@@ -55,6 +59,8 @@ def tolerance(task: Task, cell: Cell, config: Any, yardstick: Yardstick) -> floa
         rounding = FLOAT32_REFERENCE
     else:
         rounding = max(FLOAT32_FACTOR * yardstick.float32_error, FLOAT32_FLOOR, task.float32_floor)
+    if cell.precision == "tf32":
+        rounding = min(TF32_FACTOR * rounding, TF32_MOST)
     return max(rounding, task.approximation(config, cell.method, cell.precision))
 
 
@@ -68,8 +74,8 @@ def damage(task: Task, cell: Cell, config: Any, arrays: Arrays) -> str:
     expected = () if name == "jvp" else (layout.size,)
     if found.shape != expected:
         return f"the {name} has shape {found.shape}, not {expected}"
-    if found.dtype != cell.precision:
-        return f"the {name} is {found.dtype}, not {cell.precision}"
+    if found.dtype != dtype(cell.precision):
+        return f"the {name} is {found.dtype}, not {dtype(cell.precision)}"
     wrong = np.flatnonzero(~np.isfinite(found))
     if wrong.size and name == "jvp":
         return f"the jvp is {float(found)}"

@@ -12,7 +12,7 @@ import numpy as np
 from suite import tasks
 from suite.backends.base import GRADIENT, Ask, Prepared, Trainer, Unavailable, Unsupported, in_precision
 from suite.measure import rates
-from suite.spec import Array, Arrays
+from suite.spec import Array, Arrays, dtype
 
 
 class JaxAdam:
@@ -55,9 +55,9 @@ class JaxBackend:
         except (RuntimeError, AssertionError) as error:  # the latter where its CUDA plugin is not installed
             raise Unavailable(f"JAX sees no {device} device", 'python -m pip install "jax[cuda]"') from error
         self.jax = jax
-        self.precision = precision
+        self.precision = dtype(precision)
         jax.config.update("jax_enable_x64", precision == "float64")
-        jax.config.update("jax_default_matmul_precision", "highest")
+        jax.config.update("jax_default_matmul_precision", "tensorfloat32" if precision == "tf32" else "highest")
 
     def prepare(self, task: str, config: Any, method: str, inputs: Arrays, ask: Ask = GRADIENT) -> Prepared:
         from suite.backends import jax_engines

@@ -17,7 +17,7 @@ import numpy as np
 from suite import engines
 from suite.backends.base import GRADIENT, Ask, Prepared, Trainer, Unavailable, Unsupported, by_hand, in_precision
 from suite.measure import rates
-from suite.spec import Array, Arrays
+from suite.spec import Array, Arrays, dtype
 
 
 class JuliaAdam:
@@ -43,7 +43,7 @@ class JuliaBackend:
             from juliacall import Main
         except ImportError as error:
             raise Unavailable(f"juliacall cannot be imported ({error})", "python -m pip install juliacall") from error
-        self.precision = precision
+        self.precision = dtype(precision)
         self.julia = Main
         Main.seval("using DiffProgTasks, LinearAlgebra")
         Main.LinearAlgebra.BLAS.set_num_threads(threads)

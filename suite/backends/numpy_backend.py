@@ -11,7 +11,7 @@ import numpy as np
 from suite import tasks
 from suite.backends.base import GRADIENT, Ask, Prepared, Trainer, Unsupported, by_hand, in_precision
 from suite.measure import rates
-from suite.spec import Array, Arrays
+from suite.spec import Array, Arrays, dtype
 
 
 class NumpyAdam:
@@ -42,7 +42,7 @@ class NumpyBackend:
             raise Unsupported(f"NumPy computes on the CPU only, not on {device}")
         import scipy.special  # noqa: F401  - so that no timed call pays for the import
 
-        self.precision = precision
+        self.precision = dtype(precision)
 
     def prepare(self, task: str, config: Any, method: str, inputs: Arrays, ask: Ask = GRADIENT) -> Prepared:
         try:

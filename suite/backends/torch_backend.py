@@ -1,4 +1,4 @@
-"""PyTorch. TF32 is off."""
+"""PyTorch. TF32 is off unless it is the precision that is asked for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from suite import tasks
 from suite.backends.base import GRADIENT, Ask, Prepared, Trainer, Unavailable, Unsupported, in_precision
 from suite.measure import rates
-from suite.spec import Array, Arrays
+from suite.spec import Array, Arrays, dtype
 
 
 class TorchAdam:
@@ -43,13 +43,14 @@ class TorchBackend:
             raise Unavailable("PyTorch sees no CUDA device (torch.cuda.is_available() is False)")
         self.torch = torch
         self.device = torch.device(device)
-        self.precision = precision
+        self.precision = dtype(precision)
         torch.set_num_threads(threads)
         if torch.get_num_interop_threads() != 1:  # can be set only once in a process
             torch.set_num_interop_threads(1)
-        torch.set_float32_matmul_precision("highest")
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
+        rounded = precision == "tf32"
+        torch.set_float32_matmul_precision("high" if rounded else "highest")
+        torch.backends.cuda.matmul.allow_tf32 = rounded
+        torch.backends.cudnn.allow_tf32 = rounded
         torch.use_deterministic_algorithms(mode=True, warn_only=True)
 
     def prepare(self, task: str, config: Any, method: str, inputs: Arrays, ask: Ask = GRADIENT) -> Prepared:

@@ -17,7 +17,7 @@ from suite import backends, tasks
 from suite.backends.base import Ask, Backend, Prepared, Unavailable, Unsupported
 from suite.measure import clock, finite_differences, fitting, memory, protocol, rates
 from suite.records import Memory, Seconds
-from suite.spec import Arrays
+from suite.spec import Arrays, dtype
 
 LONG_CALL = 1.0
 """Seconds. On longer calls what the harness costs is not measured: it cannot matter, and would double the run."""
@@ -49,13 +49,15 @@ class Worker:
             return protocol.Failure("error", told)
         self.say(protocol.Phase("import"))
         self.backend = backends.get(request.backend)
+        if request.precision == "tf32" and request.device != "cuda":
+            raise Unsupported(f"tf32 is a mode of NVIDIA's matrix units: there is none on {request.device}")
         self.backend.open(request.precision, request.device, request.threads)
         seconds = time() - psutil.Process().create_time()
         versions, switches = self.backend.versions(), self.backend.switches()
         found = None
         if request.rates > 0:
             self.say(protocol.Phase("rates of the device"))
-            found = rates.measure(self.backend.probes(), np.dtype(request.precision).itemsize, request.rates)
+            found = rates.measure(self.backend.probes(), np.dtype(dtype(request.precision)).itemsize, request.rates)
         return protocol.Ready(seconds, versions=versions, switches=switches, protocol=protocol.VERSION, rates=found)
 
     def prepare(self, request: protocol.Prepare) -> protocol.Reply:

@@ -71,6 +71,9 @@ def rungs(cells: pd.DataFrame, pairs: pd.DataFrame) -> list[Rung]:
         single = error.where(~itself & half)[here.index].dropna()
         if len(single):
             found.append(_worst(here, "float32 against float64", single, "tolerance", _REFERENCE))
+        rounded = error.where(cells["precision"] == "tf32")[here.index].dropna()
+        if len(rounded):
+            found.append(_worst(here, "tf32 against float64", rounded, "tolerance", _REFERENCE))
     return found
 
 

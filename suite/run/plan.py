@@ -11,7 +11,7 @@ import psutil
 
 from suite import engines, tasks
 from suite.errors import UsageError
-from suite.spec import BACKENDS, DEVICES, OPERATORS, PRECISIONS, SIZES, Case, Cell, Task
+from suite.spec import BACKENDS, DEVICES, OPERATORS, PRECISIONS, SIZES, Case, Cell, Task, dtype
 
 FRAMEWORK_BYTES = 600 * 2**20
 """What a worker holds before it has done anything, roughly: an imported framework."""
@@ -108,7 +108,7 @@ def cells(request: Request) -> list[Cell]:
         found |= dict.fromkeys(reference_cell(cell.case) for cell in wanted)
         found |= dict.fromkeys(reference_cell(cell.case, cell.operator) for cell in wanted)
         found |= dict.fromkeys(
-            reference_cell(cell.case, cell.operator, "float32") for cell in wanted if cell.precision == "float32"
+            reference_cell(cell.case, cell.operator, "float32") for cell in wanted if dtype(cell.precision) == "float32"
         )
         found |= dict.fromkeys(wanted)
     if not found:
@@ -148,7 +148,7 @@ def estimate(cell: Cell) -> int:
     """Bytes of host memory that a cell will need at its peak, the framework included."""
     task = tasks.get(cell.case.task)
     config = task.configure(cell.case.variant, cell.case.size)
-    return FRAMEWORK_BYTES + task.memory(config, cell.method, np.dtype(cell.precision).itemsize)
+    return FRAMEWORK_BYTES + task.memory(config, cell.method, np.dtype(dtype(cell.precision)).itemsize)
 
 
 def check_memory(chosen: Sequence[Cell], limit: int | None = None) -> None:

@@ -12,7 +12,7 @@ from suite import tasks
 from suite.errors import UsageError
 from suite.records import Floor, Rates
 from suite.run import files
-from suite.spec import Cell
+from suite.spec import Cell, dtype
 
 FILE = "rates.json"
 
@@ -73,7 +73,7 @@ def floor(cell: Cell, config: Any, rates: Rates | None) -> Floor | None:
     """The least seconds of a call of the value and of the gradient; None where there are no rates or no demand."""
     if rates is None:
         return None
-    demand, itemsize = tasks.get(cell.case.task).demand, np.dtype(cell.precision).itemsize
+    demand, itemsize = tasks.get(cell.case.task).demand, np.dtype(dtype(cell.precision)).itemsize
     found: dict[str, Any] = {}
     for operator in ("value", "gradient") if cell.operator == "gradient" else ("value",):
         least = demand(config, cell.method, operator, itemsize)

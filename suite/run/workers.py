@@ -60,7 +60,10 @@ def environment(precision: str, device: str, threads: int, julia: Julia | None) 
     }
     if julia is not None:
         settings |= julia.environment()
-    return os.environ | settings
+    found = os.environ | settings
+    if precision == "tf32":
+        del found["NVIDIA_TF32_OVERRIDE"]  # the framework's own switches say what is rounded
+    return found
 
 
 class Worker:

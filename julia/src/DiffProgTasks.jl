@@ -61,6 +61,7 @@ versions() = (;
 # the precompiled image would not match reverse passes that are generated later (SciML/QuantumNLDiffEq.jl#76).
 using Zygote: Zygote
 
+include("bridge.jl")
 include("precompile.jl")
 
 end

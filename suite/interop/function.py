@@ -1,0 +1,57 @@
+"""What a user declares: a Julia function, by its source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from suite.interop import wire
+from suite.spec import Array
+
+Data = Mapping[str, Array | float | int | str]
+"""Constants of a function, by name."""
+
+
+@dataclass(frozen=True, eq=False)
+class JuliaFunction:
+    """A differentiable Julia function.
+
+    ``code`` is evaluated in a module of its own, where ``DiffProgTasks.Bridge`` is in use. Its last value is a function
+    of arrays and numbers that returns an array, a number or a tuple of them; or an ``Operation``, which is a function
+    with rules of its own (``julia/src/bridge.jl``). A plain function is given Zygote for its VJP, dual numbers for its
+    JVP, and these through Zygote for second order; an ``rrule`` of ChainRules is honoured.
+
+    An array of shape (m, n) is an n × m array in Julia, on the same memory; one of shape () is a number. Results must
+    be in memory that the function does not use again.
+
+    Attributes:
+        code: Julia source. It may use packages of the environment, ``include(raw"/absolute/path.jl")``, and define
+            things before its last expression.
+        data: constants: arrays, numbers or texts. With them, the value of ``code`` is called once with a named tuple of
+            them, and returns the function.
+
+    Example:
+        >>> softplus = JuliaFunction("x -> log1p.(exp.(x))")
+    """
+
+    code: str
+    data: Data = field(default_factory=dict)
+
+    @classmethod
+    def from_file(cls, path: Path | str, code: str, data: Data | None = None) -> JuliaFunction:
+        """``code`` after the definitions of a file.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+        """
+        found = Path(path).resolve(strict=True)
+        return cls(f'include(raw"{found}")\n{code}', data or {})
+
+    def messages(self) -> list[Array]:
+        """What is sent to load it: its source, the names of its data, the data."""
+        names = [f":{name}" if isinstance(value, str) else name for name, value in self.data.items()]
+        values = [wire.text(value) if isinstance(value, str) else np.asarray(value) for value in self.data.values()]
+        return [wire.text(self.code), wire.text("\n".join(names)), *values]

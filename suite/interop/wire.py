@@ -1,0 +1,59 @@
+"""How calls cross: requests and replies are vectors of int64; ``julia/src/bridge_wire.jl`` says what is in them."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+from suite.spec import Array
+
+DTYPES = tuple(
+    np.dtype(name) for name in ("float64", "float32", "complex128", "complex64", "int64", "int32", "uint8", "bool")
+)
+CODES = {dtype: code for code, dtype in enumerate(DTYPES, start=1)}
+DIFFERENTIABLE = frozenset(DTYPES[:4])
+HEADER = 512
+"""Words of an in-process reply's header at most."""
+INLINE = 4096
+"""Words of arrays that may follow it."""
+
+
+class What(IntEnum):
+    """What a request asks for."""
+
+    LOAD = 0
+    CALL = 1
+    FORWARD = 2
+    PULLBACK = 3
+    PUSHFORWARD = 4
+    SECOND = 5
+    TIME = 6
+    NOTHING = 7
+
+
+class Status(IntEnum):
+    """What has become of it."""
+
+    OK = 0
+    FAILED = 1
+    INTERRUPTED = 2
+    REFUSED = 3
+
+
+def code(array: Array) -> int:
+    """The number of an array's dtype.
+
+    Raises:
+        TypeError: if arrays of this dtype do not cross.
+    """
+    try:
+        return CODES[array.dtype]
+    except KeyError:
+        known = ", ".join(map(str, DTYPES))
+        raise TypeError(f"an array of dtype {array.dtype} cannot cross to Julia; these can: {known}") from None
+
+
+def text(data: str) -> Array:
+    """A text as the array of its UTF-8 bytes."""
+    return np.frombuffer(data.encode(), dtype=np.uint8)

@@ -16,7 +16,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 import suite
-from suite import cli_baseline, cli_compare, config, tasks
+from suite import cli_baseline, cli_bridge, cli_compare, config, tasks
 from suite.backends import find_julia, setup_julia
 from suite.console import (
     ConfigFile,
@@ -51,6 +51,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_baseline.app, name="baseline")
 app.command()(cli_compare.compare)
+app.command()(cli_bridge.bridge)
 
 
 @app.command("list")

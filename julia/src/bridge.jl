@@ -11,7 +11,7 @@ using ForwardDiff: Dual, ForwardDiff, Partials
 using Mmap: Mmap
 using ..DiffProgTasks: DiffProgTasks, Zygote
 
-export Operation, forwarddiff, forwarddiff_over_zygote, scalar_task, zygote
+export Operation, case_problem, forwarddiff, forwarddiff_over_zygote, scalar_task, zygote
 
 """
     Operation(f; reverse = zygote(f), forward = forwarddiff(f), second = forwarddiff_over_zygote(f))
@@ -68,6 +68,16 @@ function scalar_task(problem::DiffProgTasks.Problem)
     forward((θ,), (v,)) = last(DiffProgTasks.derive(get!(jvp, problem), θ, v))
     second((θ,), (v,), Δ) = (Δ .* last(DiffProgTasks.derive(get!(hvp, problem), θ, v)),)
     return Operation(θ -> DiffProgTasks.value(problem, θ), reverse, forward, second)
+end
+
+"""
+    case_problem(flat) -> Problem
+
+`DiffProgTasks.build` of one flat named tuple: `task`, `method`, and entries whose names begin with `config__` or `data__`.
+"""
+function case_problem(flat::NamedTuple)
+    of(group) = (; (Symbol(chopprefix(string(name), group)) => flat[name] for name in keys(flat) if startswith(string(name), group))...)
+    return DiffProgTasks.build(flat.task, flat.method, of("config__"), of("data__"))
 end
 
 "A derivation that is prepared when it is first asked for."

@@ -58,7 +58,7 @@ function answer!(table::Table, words, base::Ptr{UInt8}, own::Bool)
         return second(table, key, x[1:number], x[(number + 1):(2number)], x[(2number + 1):end]), 0
     what === LOAD && return Any[], load!(table, String(copy(x[1])), named(String(copy(x[2])), x[3:end]))
     what === TIME && return Any[time_calls(table, key, x, abs(number), number < 0)], 0
-    return Any[], 0
+    return Any[], length(table.kept) + length(table.lent) # NOTHING, but to see what is held
 end
 
 copied(x::Array) = copy(x)

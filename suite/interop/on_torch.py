@@ -49,9 +49,7 @@ def _check(tensor: Any) -> None:
     if not isinstance(tensor, torch.Tensor):
         raise TypeError(f"a Julia operation takes tensors, not {type(tensor).__name__}: torch.as_tensor makes one")
     if tensor.device.type != "cpu":
-        raise ValueError(
-            f"a Julia operation takes tensors in the host's memory, not on {tensor.device}: .cpu() copies one"
-        )
+        raise ValueError(f"a Julia operation takes tensors of the host, not of {tensor.device}: .cpu() copies one")
     if tensor.is_sparse or tensor.layout is not torch.strided:
         raise ValueError("a Julia operation takes dense tensors: .to_dense() makes one")
 

@@ -68,6 +68,10 @@ class Route(ABC):
         self.copies += 1
         return np.ascontiguousarray(array)
 
+    def held(self) -> int:
+        """How many pullbacks and lent arrays Julia holds for this side."""
+        return self.transact(What.NOTHING)[0]
+
     def release(self, key: int, generation: int) -> None:
         """Lets go of something kept, with the next request: from any thread, and from a finaliser too."""
         if generation == self.generation:

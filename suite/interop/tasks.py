@@ -11,18 +11,6 @@ from suite.interop.function import JuliaFunction
 from suite.run.plan import check_names
 from suite.spec import SIZES, Array
 
-_CODE = """
-function (all)
-    config, data = Dict{Symbol,Any}(), Dict{Symbol,Any}()
-    for (name, value) in pairs(all)
-        into, key = split(string(name), "__"; limit = 2)
-        (into == "config" ? config : data)[Symbol(key)] = value
-    end
-    problem = DiffProgTasks.build(all.task__name, all.task__method, (; config...), (; data...))
-    return scalar_task(problem)
-end
-"""
-
 
 def task_function(task: str, variant: str | None, size: str, method: str | None, seed: int) -> JuliaFunction:
     """θ ↦ L(θ) of one case; see `suite.interop.task_function`."""
@@ -33,12 +21,12 @@ def task_function(task: str, variant: str | None, size: str, method: str | None,
     variant = variant or chosen.variants[0]
     config = chosen.configure(variant, size)
     data: dict[str, Array | float | int | str] = {
-        "task__name": task,
-        "task__method": method or chosen.reference_method(variant),
+        "task": task,
+        "method": method or chosen.reference_method(variant),
     }
     for name, value in dataclasses.asdict(config).items():
         data[f"config__{name}"] = value
     for name, array in chosen.draw(config, seed).items():
         if name != "params":
             data[f"data__{name}"] = np.ascontiguousarray(array)
-    return JuliaFunction(_CODE, data)
+    return JuliaFunction("flat -> scalar_task(case_problem(flat))", data)

@@ -1,0 +1,77 @@
+"""The command ``diffprog bridge``."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from suite.console import ConfigFile, JuliaExe, JuliaProject, err, find_julia_for, out, progress_bars
+from suite.errors import UsageError
+from suite.measure import environment
+from suite.run import files, workers
+
+
+def bridge(
+    folder: Annotated[Path | None, typer.Option("--out", help="The report folder [default: reports/bridge-…].")] = None,
+    julia_exe: JuliaExe = None,
+    julia_project: JuliaProject = None,
+    config_file: ConfigFile = None,
+) -> None:
+    """Measure what it costs to call Julia from Python: by size, by way, and for tasks of the suite.
+
+    Ways: juliacall in this process, the same with Julia in a thread of its own, a worker process; beside them juliacall's
+    own calls, and the same programs within Julia. A few minutes.
+
+    Exit codes: 0 all measured, or there is no Julia; 1 a way could not be measured; 2 the command itself was wrong;
+    130 stopped by Ctrl-C: what was measured until then is kept and reported.
+
+    Example: `diffprog bridge --out reports/bridge`
+    """
+    from suite.interop.price import WAYS
+    from suite.report import bridge as report
+
+    search = find_julia_for({"julia"}, julia_exe, julia_project, config_file)
+    if search.julia is None:
+        raise typer.Exit(0)  # and why, was said
+    folder = folder or Path("reports") / datetime.now().strftime("bridge-%Y-%m-%d-%H%M%S")
+    try:
+        (folder / report.FOLDER).mkdir(parents=True, exist_ok=True)
+        files.write_atomically(folder / "environment.json", json.dumps(environment.describe(), indent=1))
+    except OSError as error:
+        raise UsageError(f"cannot write into {folder} ({error})") from error
+    failed = stopped = False
+    progress = progress_bars()
+    bar = progress.add_task("", total=len(WAYS))
+    try:
+        with progress:
+            for way in WAYS:
+                progress.update(bar, description=f"the bridge, {report.NAMES[way]}")
+                command = [
+                    sys.executable,
+                    "-m",
+                    "suite.interop.price",
+                    way,
+                    str(folder / report.FOLDER / f"{way}.json"),
+                ]
+                variables = workers.environment("float64", "cpu", 1, search.julia)
+                done = subprocess.run(command, env=variables, stderr=subprocess.PIPE, text=True, check=False)
+                if done.returncode:
+                    failed = True
+                    last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+                    err.print(f"diffprog: {report.NAMES[way]} could not be measured: {last}", style="bold red")
+                progress.advance(bar)
+    except KeyboardInterrupt:
+        stopped = True
+        err.print(f"\nStopped. What was measured is kept in {folder}")
+    if any((folder / report.FOLDER).iterdir()):
+        path = report.write(folder)
+        for goal in report.goals(report.read(folder)):
+            out.print(f"{'reached' if goal.reached else 'missed '}  {goal.what}: {goal.found}")
+        out.print(f"Report: {path}")
+    raise typer.Exit(130 if stopped else int(failed))

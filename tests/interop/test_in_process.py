@@ -1,0 +1,94 @@
+"""Julia in this process: each in a process of its own, since what is imported first decides what happens.
+
+Either it works or it is refused with a sentence: a signal that ends the process is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from suite.backends.find_julia import Search
+
+ROOT = Path(__file__).parents[2]
+
+
+def python(julia: Search, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A fresh Python with a clean import order, warnings as errors but for those of juliacall and of the frameworks."""
+    assert julia.julia is not None
+    environment = os.environ | julia.julia.environment() | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=300, cwd=ROOT
+    )
+
+
+@pytest.mark.julia
+@pytest.mark.parametrize("framework", ["torch", "jax"])
+def test_operations_in_one_process(julia: Search, framework: str) -> None:
+    pytest.importorskip(framework)
+    script = Path(__file__).parent / "scripts" / f"{framework}_in_process.py"
+    done = python(julia, str(script))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("done\n"), done.stdout + done.stderr
+
+
+USE_TORCH = """
+x = torch.ones(3, dtype=torch.float64, requires_grad=True)
+torch_op("x -> x .^ 2", route="in_process")(x).sum().backward()
+assert x.grad.tolist() == [2.0] * 3
+a = torch.randn(200, 200, dtype=torch.float64)
+torch.linalg.eigh(a @ a.T)  # a BLAS of each side in one process
+"""
+USE_JAX = """
+op = jax_op("x -> x .^ 2", route="in_process", result=lambda x: x)
+assert jax.jit(jax.grad(lambda x: op(x).sum()))(jax.numpy.ones(3)).tolist() == [2.0] * 3
+"""
+ORDERS = {
+    "torch, then Julia": f"import torch\nfrom suite.interop import torch_op\n{USE_TORCH}",
+    "Julia, then torch": f"from suite.interop import route, torch_op\nroute('in_process')\nimport torch\n{USE_TORCH}",
+    "juliacall by the user, then torch": f"import juliacall, torch\nfrom suite.interop import torch_op\n{USE_TORCH}",
+    "jax at work, then Julia": f"import jax\njax.numpy.ones(3).sum()\nfrom suite.interop import jax_op\n{USE_JAX}",
+    "Julia, then jax": "from suite.interop import jax_op, route\nroute('in_process', thread='own')\nimport jax\n"
+    + USE_JAX,
+    "torch and jax, then Julia": "import torch, jax\nfrom suite.interop import jax_op, torch_op\n"
+    + USE_JAX
+    + USE_TORCH,
+}
+
+
+@pytest.mark.julia
+@pytest.mark.parametrize("order", ORDERS)
+def test_import_orders_work(julia: Search, order: str) -> None:
+    for framework in ("torch", "jax"):
+        if framework in order:
+            pytest.importorskip(framework)
+    done = python(julia, "-c", ORDERS[order] + "\nprint('done')")
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+
+
+@pytest.mark.julia
+def test_jax_is_refused_where_julia_answers_to_the_main_thread(julia: Search) -> None:
+    pytest.importorskip("jax")
+    done = python(
+        julia, "-c", "import juliacall\nfrom suite.interop import jax_op\njax_op('x -> x', route='in_process')"
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("suite.interop.errors.BridgeError: juliacall was imported already")
+
+
+def test_without_julia_it_says_how_to_get_one() -> None:
+    code = (
+        "from suite.backends import find_julia\n"
+        "find_julia.find = lambda: find_julia.Search(None, ['no Julia is set'], 'diffprog setup-julia')\n"
+        "from suite.interop import torch_op\ntorch_op('x -> x')"
+    )
+    pytest.importorskip("torch")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith(
+        "Julia is not available: no Julia is set; to mend this: diffprog setup-julia"
+    )

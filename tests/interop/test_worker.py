@@ -1,0 +1,179 @@
+"""The worker route with a real Julia: what crosses, what is kept, and what happens when something breaks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from suite.backends.find_julia import Search
+from suite.interop import BridgeError, JuliaError, JuliaFunction
+from suite.interop.shared_memory import Arena
+from suite.interop.worker import Worker
+from suite.spec import Array
+
+pytestmark = pytest.mark.julia
+
+
+@pytest.fixture(scope="module")
+def worker(julia: Search) -> Iterator[Worker]:
+    assert julia.julia is not None
+    found = Worker(julia.julia)
+    yield found
+    found.close()
+
+
+def call(worker: Worker, code: str, *x: Any, data: Any = None) -> list[Array]:
+    return worker.load(JuliaFunction(code, data or {})).primal([np.asarray(one) for one in x])
+
+
+DTYPES = ("float64", "float32", "complex128", "complex64", "int64", "int32", "uint8", "bool")
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3), (2, 1, 4)])
+def test_every_dtype_and_shape_there_and_back(worker: Worker, shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    sent = [(3 * rng.standard_normal(shape)).astype(dtype) for dtype in DTYPES]
+    found = worker.load(JuliaFunction("(x...) -> map(copy, x)")).primal(sent)
+    for one, other in zip(found, sent, strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+
+
+def test_arrays_arrive_with_their_dimensions_reversed(worker: Worker) -> None:
+    x = np.arange(6.0).reshape(2, 3)
+    assert call(worker, "x -> collect(Int64, size(x))", x)[0].tolist() == [3, 2]
+    np.testing.assert_array_equal(call(worker, "x -> x[1:2, :]", x)[0], x[:, :2])
+
+
+def test_the_arenas_grow(worker: Worker) -> None:
+    x = np.random.default_rng(0).standard_normal(1_000_000)
+    np.testing.assert_array_equal(call(worker, "x -> [x; x]", x)[0], np.concatenate([x, x]))
+
+
+def test_what_is_not_contiguous_is_copied_and_counted(worker: Worker) -> None:
+    x = np.arange(12.0).reshape(3, 4)
+    before = worker.copies
+    np.testing.assert_array_equal(call(worker, "x -> 2x", x[:, ::2])[0], 2 * x[:, ::2])
+    assert worker.copies == before + 1
+
+
+def test_constants(worker: Worker) -> None:
+    data = {"A": np.arange(4.0).reshape(2, 2), "k": 3, "c": 0.5, "how": "plus"}
+    code = 'data -> x -> data.how == "plus" ? data.k .* (data.A * x) .+ data.c : error()'
+    np.testing.assert_allclose(call(worker, code, [1.0, 2.0], data=data)[0], [6.5, 15.5])
+
+
+def test_exceptions_of_julia_come_with_their_message(worker: Worker) -> None:
+    with pytest.raises(JuliaError, match="DomainError with -1") as told:
+        call(worker, "x -> sqrt(x[1])", [-1.0])
+    assert told.value.kind == "DomainError"
+    assert "sqrt" in told.value.backtrace
+    with pytest.raises(JuliaError, match="ParseError"):
+        worker.load(JuliaFunction("x -> ("))
+    with pytest.raises(BridgeError, match="no second-order rule"):
+        one = worker.load(JuliaFunction("Operation(x -> 2x; second = nothing)"))
+        one.second([np.ones(1)], [np.ones(1)], [np.ones(1)])
+    with pytest.raises(TypeError, match="float16 cannot cross"):
+        call(worker, "x -> x", np.ones(3, dtype=np.float16))
+    assert call(worker, "x -> x .+ 1", [1.0])[0].tolist() == [2.0]
+
+
+def test_ctrl_c_stops_the_call_and_leaves_both_sides_usable(worker: Worker) -> None:
+    endless = worker.load(JuliaFunction("x -> (while x[1] > 0; x[1] += rand(); end; x)"))
+    process = worker._process
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        endless.primal([np.ones(1)])
+    assert call(worker, "x -> x .+ 1", [1.0])[0].tolist() == [2.0]
+    assert worker._process is process
+
+
+def test_a_worker_that_dies_costs_what_it_kept_and_no_more(worker: Worker) -> None:
+    double = worker.load(JuliaFunction("x -> 2x"))
+    y, pullback = double.forward([np.ones(2)])
+    with pytest.raises(BridgeError, match="killed by SIGKILL"):
+        call(worker, "x -> ccall(:raise, Cint, (Cint,), 9)", [1.0])
+    with pytest.raises(BridgeError, match="run the forward pass again"):
+        pullback(y)
+    assert double.primal([np.ones(2)])[0].tolist() == [2.0, 2.0]
+
+
+def test_any_thread_may_call(worker: Worker) -> None:
+    square = worker.load(JuliaFunction("x -> x .^ 2"))
+    found: dict[int, Array] = {}
+
+    def run(number: int) -> None:
+        for _ in range(50):
+            found[number] = square.primal([np.full(3, float(number))])[0]
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all((found[number] == number**2).all() for number in range(4))
+
+
+def test_ten_thousand_calls_keep_nothing(worker: Worker) -> None:
+    square = worker.load(JuliaFunction("x -> x .^ 2"))
+    x = np.random.default_rng(0).standard_normal(5_000)
+
+    def calls(count: int) -> int:
+        for _ in range(count):
+            y, pullback = square.forward([x])
+            (bar,) = pullback(y)
+        assert bar is not None
+        np.testing.assert_allclose(bar, 2 * x * y[0])
+        assert worker._process is not None
+        return int(psutil.Process(worker._process.pid).memory_info().rss)
+
+    before = calls(2_000)
+    after = calls(8_000)
+    assert worker.held() <= 1
+    # What they would have kept: the argument and the result of each, 80 kB, or 640 MB.
+    assert after - before < 100e6
+
+
+def test_a_fork_does_not_use_its_parents_worker(worker: Worker) -> None:
+    call(worker, "x -> x", [1.0])
+    loaded = worker.load(JuliaFunction("x -> x .+ 1"))
+    child = os.fork()
+    if child == 0:
+        try:
+            loaded.primal([np.ones(1)])
+        except BridgeError as error:
+            os._exit(7 if "has ended" in str(error) else 1)
+        os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert loaded.primal([np.ones(1)])[0].tolist() == [2.0]
+
+
+def test_nothing_is_left_in_shared_memory(worker: Worker) -> None:
+    call(worker, "x -> x", [1.0])
+    assert not os.path.exists(worker._requests.path)  # noqa: PTH110 - a path as the system has it
+    arena = Arena()
+    with pytest.raises(BridgeError, match="no shared memory is left"):
+        arena.grow(2**60)
+    arena.close()
+
+
+def test_a_worker_ends_with_its_parent(julia: Search) -> None:
+    assert julia.julia is not None
+    worker = Worker(julia.julia)
+    call(worker, "x -> x", [1.0])
+    assert worker._process is not None
+    pid = worker._process.pid
+    os.close(worker._to)  # what the system does for a parent that is gone
+    deadline = time.monotonic() + 10
+    while psutil.pid_exists(pid) and worker._process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert worker._process.poll() == 0
+    worker._process = None

@@ -25,8 +25,8 @@ def bridge(
 ) -> None:
     """Measure what it costs to call Julia from Python: by size, by way, and for tasks of the suite.
 
-    Ways: juliacall in this process, the same with Julia in a thread of its own, a worker process; beside them juliacall's
-    own calls, and the same programs within Julia. A few minutes.
+    Ways: juliacall in this process, the same with Julia in a thread of its own, a worker process; beside them
+    juliacall's own calls, and the same programs within Julia. A few minutes.
 
     Exit codes: 0 all measured, or there is no Julia; 1 a way could not be measured; 2 the command itself was wrong;
     130 stopped by Ctrl-C: what was measured until then is kept and reported.

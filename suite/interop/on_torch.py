@@ -28,7 +28,6 @@ class TorchOp:
     def __init__(self, loaded: Loaded) -> None:
         self.loaded = loaded
 
-    @torch.compiler.disable
     def __call__(self, *inputs: Any) -> Any:
         """f(x...).
 
@@ -38,11 +37,16 @@ class TorchOp:
             JuliaError: for an exception of the Julia code.
             BridgeError: if the bridge cannot do it.
         """
-        for tensor in inputs:
-            _check(tensor)
-        keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
-        *outputs, _ = _Primal.apply(self.loaded, keep, *inputs)
-        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+        return _apply(self.loaded, inputs)
+
+
+@torch.compiler.disable  # it is called as it is
+def _apply(loaded: Loaded, inputs: tuple[Any, ...]) -> Any:
+    for tensor in inputs:
+        _check(tensor)
+    keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
+    *outputs, _ = _Primal.apply(loaded, keep, *inputs)
+    return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
 
 def _check(tensor: Any) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shlex
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -16,7 +13,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 import suite
-from suite import cli_baseline, cli_bridge, cli_compare, config, tasks
+from suite import cli_baseline, cli_bridge, cli_compare, cli_run, config, tasks
 from suite.backends import find_julia, setup_julia
 from suite.console import (
     ConfigFile,
@@ -34,11 +31,10 @@ from suite.console import (
 from suite.errors import UsageError
 from suite.fits import FitRecord
 from suite.measure.protocol import Step
-from suite.records import Record
 from suite.run import doctor as examination
 from suite.run import driver, fits, plan
 from suite.run.fits import FitRun
-from suite.spec import BACKENDS, SIZES, Case, Cell
+from suite.spec import BACKENDS, SIZES, Case
 
 WORKER = "Start this for a backend, of the suite or another name: a program that speaks docs/protocol.md."
 
@@ -50,6 +46,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(cli_baseline.app, name="baseline")
+app.command()(cli_run.run)
 app.command()(cli_compare.compare)
 app.command()(cli_bridge.bridge)
 
@@ -73,144 +70,6 @@ def list_() -> None:
                 table.add_row(variant, size, f"{task.layout(problem).size:,}", work, memory)
         out.print(table)
         out.print(f"  methods: {', '.join(task.methods)}\n")
-
-
-@app.command()
-def run(
-    task: Names = None,
-    variant: Names = None,
-    size: Names = None,
-    backend: Names = None,
-    method: Names = None,
-    operator: Names = None,
-    engine: Names = None,
-    precision: Names = None,
-    device: Names = None,
-    seed: Names = None,
-    folder: Annotated[Path | None, typer.Option("--out", help="The report folder [default: reports/<time>].")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Complete the run that --out holds.")] = False,
-    require: Annotated[list[str] | None, typer.Option(help="Backends that must be there: without one, exit 1.")] = None,
-    threads: Threads = 1,
-    samples: Annotated[int, typer.Option(min=9, help="Steady samples of value and of gradient, at least.")] = 9,
-    seconds: Annotated[float, typer.Option(min=0, help="About how long to sample a cell, s.")] = 1.0,
-    time_limit: Annotated[float, typer.Option(min=0.1, help="Longest that one cell may take, s.")] = 900.0,
-    worker: Annotated[list[str] | None, typer.Option(metavar="NAME=COMMAND", help=WORKER)] = None,
-    memory_limit: Annotated[float | None, typer.Option(help="GiB a cell may need [default: what is free].")] = None,
-    report: Annotated[bool, typer.Option("--report/--no-report", help="Write tables, figures and the page.")] = True,
-    julia_exe: JuliaExe = None,
-    julia_project: JuliaProject = None,
-    config_file: ConfigFile = None,
-) -> None:
-    """Compute, check and time cells; write a report folder.
-
-    Every option may be repeated or given as a comma list; what is left out means all there is, but for --size (tiny),
-    --operator (gradient), --engine (each operator's default; or `all`), --precision (float64), --device (cpu) and
-    --seed (0).
-
-    Exit codes: 0 all cells ok, unsupported or unavailable; 1 a cell disagrees, errs, crashes or times out, or a
-    required backend is unavailable; 2 the command itself was wrong; 130 stopped by Ctrl-C.
-
-    Examples:
-    `diffprog run --task qcbm --size small`
-
-    `diffprog run --task trg --operator jvp,hvp --engine all`
-
-    `diffprog run --backend torch,jax --precision float64,float32 --out reports/pair`
-
-    `diffprog run --out reports/pair --resume`
-
-    `diffprog run --require julia`
-
-    `diffprog run --task qcbm --worker "rust=target/release/worker --quiet"`
-    """
-    workers = _workers(worker)
-    request = plan.Request(
-        tasks=names(task),
-        variants=names(variant),
-        sizes=names(size) or ("tiny",),
-        backends=names(backend),
-        methods=names(method),
-        operators=names(operator) or ("gradient",),
-        engines=names(engine) or (),
-        precisions=names(precision) or ("float64",),
-        devices=names(device) or ("cpu",),
-        seeds=_seeds(names(seed)),
-        others=tuple(workers),
-    )
-    required = names(require) or ()
-    plan.check_names("backend", required, request.backends or (*BACKENDS, *workers))
-    cells = plan.cells(request)
-    plan.check_memory(cells, None if memory_limit is None else int(memory_limit * 2**30))
-    folder = folder or Path("reports") / datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    search = find_julia_for({cell.backend for cell in cells} - workers.keys(), julia_exe, julia_project, config_file)
-    settings = driver.Settings(
-        threads=threads, samples=samples, seconds=seconds, time_limit=time_limit, julia=search, workers=workers
-    )
-    records = _run(folder, settings, cells, resume=resume)
-    _show(folder, records, report=report)
-    missing = sorted({r.backend for r in records if r.backend in required and r.outcome == "unavailable"})
-    if missing:
-        err.print(f"diffprog: required, but unavailable: {', '.join(missing)}", style="bold red")
-    raise typer.Exit(driver.exit_code(records, required))
-
-
-def _workers(asked: Sequence[str] | None) -> dict[str, list[str]]:
-    """Backends with a worker of their own, and how each is started."""
-    found: dict[str, list[str]] = {}
-    for text in asked or ():
-        name, _, line = text.partition("=")
-        command = shlex.split(line)
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or not command:
-            raise UsageError(f"a worker is NAME=COMMAND, the name in small letters, not {text!r}")
-        if shutil.which(command[0]) is None:
-            raise UsageError(f"the worker of {name} cannot be started: there is no program {command[0]!r}")
-        found[name] = command
-    return found
-
-
-def _seeds(asked: Sequence[str] | None) -> tuple[int, ...]:
-    try:
-        seeds = tuple(int(text) for text in asked or ("0",))
-    except ValueError:
-        raise UsageError(f"a seed is a whole number, not {', '.join(asked or ())!r}") from None
-    if min(seeds) < 0:
-        raise UsageError("a seed is not negative")
-    return seeds
-
-
-def _run(folder: Path, settings: driver.Settings, cells: Sequence[Cell], *, resume: bool) -> list[Record]:
-    progress = progress_bars()
-    bar = progress.add_task("planning", total=len(cells))
-
-    def listen(what: str, cell: Cell | None) -> None:
-        if what == "done":
-            progress.advance(bar)
-        elif cell is not None:
-            progress.update(
-                bar, description=f"{cell.case.task} {cell.case.size} · {cell.backend} {cell.method}: {what}"
-            )
-
-    running = driver.Run(folder, settings, listen)
-    running.start(resume=resume)
-    try:
-        with progress:
-            return running.run(cells)
-    except KeyboardInterrupt:
-        done = len(running.records)
-        err.print(f"\nStopped. {done} of {len(cells)} cells are kept in {folder}; go on with --out {folder} --resume")
-        raise typer.Exit(130) from None
-
-
-def _show(folder: Path, records: Sequence[Record], *, report: bool) -> None:
-    from suite.report import terminal
-
-    out.print(terminal.table(records))
-    if report:
-        from suite.report import build
-
-        out.print(f"Report: {build.write(folder)}")
-    else:
-        out.print(f"Records: {folder}")
 
 
 @app.command()
@@ -301,7 +160,7 @@ def report_(folder: Folder) -> None:
 
     fitted = FitJournal(folder)
     if not fitted.path.exists():
-        _show(folder, Journal(folder).read(), report=True)
+        cli_run.show(folder, Journal(folder).read(), report=True)
     else:
         out.print(terminal.fits(fitted.read(mend=True)))
         out.print(f"Report: {build.write(folder)}")

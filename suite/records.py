@@ -129,7 +129,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     julia: str = ""
     """Which Julia was used and its manifest's hash, for Julia cells."""
     session: str = ""
-    """Shared by two runs whose samples i were taken side by side. `diffprog run` leaves it empty."""
+    """Shared by two runs whose samples i were taken side by side (`diffprog run --versus`); else empty."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

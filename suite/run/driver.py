@@ -22,6 +22,7 @@ from suite.errors import UsageError
 from suite.measure import environment, protocol
 from suite.records import Journal, Provenance, Record
 from suite.run import files, plan, roofline
+from suite.run.installation import Installation
 from suite.run.workers import COMMAND, Worker, WorkerDied
 from suite.run.workers import environment as worker_environment
 from suite.spec import Arrays, Case, Cell
@@ -45,6 +46,8 @@ class Settings:
         command: how a worker is started.
         workers: the same by backend, where it is another; docs/protocol.md says what such a worker must do.
         attempt: whether to try cells that ``suite.engines`` declares unsupported.
+        installation: whose workers these are; None: this one's.
+        in_turn: whether samples are taken one by one afterwards; see `suite.run.versus`.
     """
 
     threads: int = 1
@@ -55,6 +58,8 @@ class Settings:
     command: Sequence[str] = COMMAND
     workers: Mapping[str, Sequence[str]] = field(default_factory=dict)
     attempt: bool = False
+    installation: Installation | None = None
+    in_turn: bool = False
 
 
 Listener = Callable[[str, Cell | None], None]
@@ -84,21 +89,33 @@ def write_environment(folder: Path) -> None:
 
 def provenance(settings: Settings, task: str, backend: str, opened: protocol.Ready) -> Provenance:
     """Where the numbers of an opened worker come from."""
-    julia = settings.julia.julia
+    julia, other = settings.julia.julia, settings.installation
     return Provenance(
-        suite=suite.__version__,
-        commit=environment.commit(),
-        source=environment.source_hash(task),
+        suite=suite.__version__ if other is None else other.suite,
+        commit=environment.commit() if other is None else other.commit,
+        source=environment.source_hash(task) if other is None else other.sources.get(task, ""),
         host=platform.node(),
         cpu=environment.cpu(),
         cores=environment.cores(),
         threads=settings.threads,
         gpu=opened.versions.get("gpu", ""),
         platform=platform.platform(),
-        versions={"python": platform.python_version(), **opened.versions},
+        versions={"python": platform.python_version() if other is None else other.python, **opened.versions},
         switches=opened.switches,
         julia=find_julia.provenance(julia) if backend == "julia" and julia is not None else "",
     )
+
+
+@dataclass
+class Measured:
+    """A cell that was measured and waits for its verdict."""
+
+    cell: Cell
+    config: Any
+    opened: protocol.Ready
+    result: protocol.Result
+    arrays_file: str
+    common: dict[str, Any]
 
 
 class Run:
@@ -136,35 +153,46 @@ class Run:
             UsageError: if a record cannot be written. Records written before stay.
         """
         for group in plan.groups(chosen):
-            todo = []
-            for cell in group.cells:
-                record = self.records.get(cell.name)
-                if record is None or record.outcome not in FINAL:
-                    todo.append(cell)
-                else:
-                    self._remember(cell)
-                    self.listener("done", cell)
-            if todo:
-                self._run_group(group, todo)
+            todo = self.pending(group)
+            while todo:  # a dead worker costs one cell; the next cell gets a fresh one
+                with self.worker(group) as worker:
+                    opened = self.open(worker, group, todo)
+                    while opened is not None and todo and worker.alive:
+                        measured = self.measure(worker, opened, todo.pop(0))
+                        if measured is not None:
+                            self.conclude(measured)
         return [self.records[cell.name] for cell in chosen]
 
-    def _run_group(self, group: plan.Group, todo: list[Cell]) -> None:
+    def pending(self, group: plan.Group) -> list[Cell]:
+        """The cells of a group that have no final record yet; those that cannot be run are given one."""
+        todo = []
+        for cell in group.cells:
+            record = self.records.get(cell.name)
+            if record is None or record.outcome not in FINAL:
+                todo.append(cell)
+            else:
+                self._remember(cell)
+                self.listener("done", cell)
         own = self.settings.workers.get(group.backend)
         if group.backend == "julia" and self.settings.julia.julia is None and own is None:
             search = self.settings.julia
             for cell in todo:
                 self._finish(cell, outcome="unavailable", reason=search.reason, mend=search.mend)
-            return
+            return []
+        return todo
+
+    def worker(self, group: plan.Group) -> Worker:
+        """A fresh worker for a group; a context manager."""
         julia = self.settings.julia.julia if group.backend == "julia" else None
         env = worker_environment(group.precision, group.device, self.settings.threads, julia)
+        other = self.settings.installation
+        if other is not None:
+            env = other.environment(env)
         log = self.folder / "logs" / f"{group.task}-{group.backend}-{group.device}-{group.precision}.log"
-        while todo:  # a dead worker costs one cell; the next cell gets a fresh one
-            with Worker(env, log, self.settings.threads, own or self.settings.command) as worker:
-                opened = self._open(worker, group, todo)
-                while opened is not None and todo and worker.alive:
-                    self._run_cell(worker, opened, todo.pop(0))
+        command = self.settings.workers.get(group.backend) or self.settings.command
+        return Worker(env, log, self.settings.threads, command)
 
-    def _open(self, worker: Worker, group: plan.Group, todo: list[Cell]) -> protocol.Ready | None:
+    def open(self, worker: Worker, group: plan.Group, todo: list[Cell]) -> protocol.Ready | None:
         self.listener("starting the worker", todo[0])
         key = roofline.Key(group.backend, group.device, group.precision, self.settings.threads)
         wanted = self.settings.seconds > 0 and self.rates.get(key) is None
@@ -187,7 +215,8 @@ class Run:
             self._finish(todo.pop(0), outcome=reply.outcome, reason=reply.reason, mend=reply.mend)
         return None
 
-    def _run_cell(self, worker: Worker, opened: protocol.Ready, cell: Cell) -> None:
+    def measure(self, worker: Worker, opened: protocol.Ready, cell: Cell) -> Measured | None:
+        """Has a worker measure a cell; None if that did not come to a result: then the cell has its record already."""
         started = datetime.now(UTC).isoformat(timespec="seconds")
         case = cell.case
         task = tasks.get(case.task)
@@ -210,7 +239,7 @@ class Run:
                 undefined = engines.limit(cell.backend, cell.engine, cell.operator, case.task, case.variant)
             if undefined:
                 self._finish(cell, outcome="unsupported", reason=undefined, **common)
-                return
+                return None
             prepare = protocol.Prepare(
                 case.task, case.variant, case.size, cell.method, str(inputs), cell.operator, cell.engine,
                 config=dataclasses.asdict(config),
@@ -222,7 +251,7 @@ class Run:
                     cell.operator in ("jvp", "hvp") or cell == plan.reference_cell(case)
                 )
                 measure = protocol.Measure(
-                    self.settings.samples,
+                    0 if self.settings.in_turn else self.settings.samples,
                     self.settings.seconds,
                     str(self.folder / arrays_file),
                     directions=10**6 if checked else 0,
@@ -230,13 +259,18 @@ class Run:
                 ready = worker.ask(measure, self.settings.time_limit, on_phase)
         except WorkerDied as death:
             self._finish(cell, outcome=death.outcome, reason=str(death), **common)
-            return
+            return None
         if isinstance(ready, protocol.Result):
-            self._conclude(cell, config, opened, ready, arrays_file, common)
-        elif isinstance(ready, protocol.Failure):
+            return Measured(cell, config, opened, ready, arrays_file, common)
+        if isinstance(ready, protocol.Failure):
             self._finish(cell, outcome=ready.outcome, reason=ready.reason, mend=ready.mend, **common)
         else:
             self._finish(cell, outcome="error", reason=f"the worker answered {type(ready).__name__}", **common)
+        return None
+
+    def lost(self, measured: Measured, death: WorkerDied) -> None:
+        """Records a cell whose worker died after it had measured it."""
+        self._finish(measured.cell, outcome=death.outcome, reason=str(death), **measured.common)
 
     def _undefined(self, case: Case, config: Any, inputs: Path) -> str:
         """Why the case's gradient does not exist; asked once a case, here, so that no cell's memory has it in it."""
@@ -244,17 +278,10 @@ class Run:
             self.reasons[case] = tasks.get(case.task).undefined(config, files.load(inputs))
         return self.reasons[case]
 
-    def _conclude(
-        self,
-        cell: Cell,
-        config: Any,
-        opened: protocol.Ready,
-        result: protocol.Result,
-        arrays_file: str,
-        common: Mapping[str, Any],
-    ) -> None:
+    def conclude(self, measured: Measured) -> None:
         """Judges a measured cell; the first good float64 gradient of a case becomes what the rest is judged by."""
-        arrays = files.load(self.folder / arrays_file)
+        cell, config, result = measured.cell, measured.config, measured.result
+        arrays = files.load(self.folder / measured.arrays_file)
         task = tasks.get(cell.case.task)
         yardstick = self.yardsticks.get(_judged_by(cell))
         may_lead = cell.precision == "float64" and cell.operator != "value" and cell.device == "cpu"
@@ -271,11 +298,11 @@ class Run:
             agreement=agreement,
             value=result.value,
             invariants=result.invariants,
-            seconds=msgspec.structs.replace(result.seconds, import_=opened.seconds),
+            seconds=msgspec.structs.replace(result.seconds, import_=measured.opened.seconds),
             memory=result.memory,
             floor=roofline.floor(cell, config, self.rates.get(roofline.key_of(cell, self.settings.threads))),
-            arrays=arrays_file,
-            **common,
+            arrays=measured.arrays_file,
+            **measured.common,
         )
         self._remember(cell)
 

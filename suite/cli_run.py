@@ -1,0 +1,214 @@
+"""The command ``diffprog run``."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shlex
+import shutil
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+
+from suite.console import (
+    ConfigFile,
+    JuliaExe,
+    JuliaProject,
+    Names,
+    Threads,
+    err,
+    find_julia_for,
+    names,
+    out,
+    progress_bars,
+)  # fmt: skip
+from suite.errors import UsageError
+from suite.records import Record
+from suite.run import driver, installation, plan, versus
+from suite.spec import BACKENDS, Cell
+
+WORKER = "Start this for a backend, of the suite or another name: a program that speaks docs/protocol.md."
+VERSUS = "Measure this installation in turn with another one: its Python, or a folder that holds its suite/."
+
+
+def run(
+    task: Names = None,
+    variant: Names = None,
+    size: Names = None,
+    backend: Names = None,
+    method: Names = None,
+    operator: Names = None,
+    engine: Names = None,
+    precision: Names = None,
+    device: Names = None,
+    seed: Names = None,
+    folder: Annotated[Path | None, typer.Option("--out", help="The report folder [default: reports/<time>].")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Complete the run that --out holds.")] = False,
+    require: Annotated[list[str] | None, typer.Option(help="Backends that must be there: without one, exit 1.")] = None,
+    threads: Threads = 1,
+    samples: Annotated[int, typer.Option(min=9, help="Steady samples of value and of gradient, at least.")] = 9,
+    seconds: Annotated[float, typer.Option(min=0, help="About how long to sample a cell, s.")] = 1.0,
+    time_limit: Annotated[float, typer.Option(min=0.1, help="Longest that one cell may take, s.")] = 900.0,
+    worker: Annotated[list[str] | None, typer.Option(metavar="NAME=COMMAND", help=WORKER)] = None,
+    versus_: Annotated[str | None, typer.Option("--versus", metavar="PYTHON|FOLDER", help=VERSUS)] = None,
+    memory_limit: Annotated[float | None, typer.Option(help="GiB a cell may need [default: what is free].")] = None,
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Write tables, figures and the page.")] = True,
+    julia_exe: JuliaExe = None,
+    julia_project: JuliaProject = None,
+    config_file: ConfigFile = None,
+) -> None:
+    """Compute, check and time cells; write a report folder.
+
+    Every option may be repeated or given as a comma list; what is left out means all there is, but for --size (tiny),
+    --operator (gradient), --engine (each operator's default; or `all`), --precision (float64), --device (cpu) and
+    --seed (0).
+
+    Exit codes: 0 all cells ok, unsupported or unavailable; 1 a cell disagrees, errs, crashes or times out, or a
+    required backend is unavailable; 2 the command itself was wrong; 130 stopped by Ctrl-C.
+
+    Examples:
+    `diffprog run --task qcbm --size small`
+
+    `diffprog run --task trg --operator jvp,hvp --engine all`
+
+    `diffprog run --backend torch,jax --precision float64,float32 --out reports/pair`
+
+    `diffprog run --out reports/pair --resume`
+
+    `diffprog run --require julia`
+
+    `diffprog run --task qcbm --worker "rust=target/release/worker --quiet"`
+
+    `diffprog run --versus ../main --out reports/change` (the runs are in its folders before and after; exit code 1
+    only for a gradient that regressed)
+    """
+    workers = _workers(worker)
+    request = plan.Request(
+        tasks=names(task),
+        variants=names(variant),
+        sizes=names(size) or ("tiny",),
+        backends=names(backend),
+        methods=names(method),
+        operators=names(operator) or ("gradient",),
+        engines=names(engine) or (),
+        precisions=names(precision) or ("float64",),
+        devices=names(device) or ("cpu",),
+        seeds=_seeds(names(seed)),
+        others=tuple(workers),
+    )
+    required = names(require) or ()
+    plan.check_names("backend", required, request.backends or (*BACKENDS, *workers))
+    cells = plan.cells(request)
+    plan.check_memory(cells, None if memory_limit is None else int(memory_limit * 2**30))
+    folder = folder or Path("reports") / datetime.now().strftime("%Y-%m-%d-%H%M%S")
+    search = find_julia_for({cell.backend for cell in cells} - workers.keys(), julia_exe, julia_project, config_file)
+    settings = driver.Settings(
+        threads=threads, samples=samples, seconds=seconds, time_limit=time_limit, julia=search, workers=workers
+    )
+    if versus_ is not None:
+        raise typer.Exit(_versus(folder, settings, cells, versus_, resume=resume, report=report))
+    records = _run(folder, settings, cells, resume=resume)
+    show(folder, records, report=report)
+    missing = sorted({r.backend for r in records if r.backend in required and r.outcome == "unavailable"})
+    if missing:
+        err.print(f"diffprog: required, but unavailable: {', '.join(missing)}", style="bold red")
+    raise typer.Exit(driver.exit_code(records, required))
+
+
+def _workers(asked: Sequence[str] | None) -> dict[str, list[str]]:
+    """Backends with a worker of their own, and how each is started."""
+    found: dict[str, list[str]] = {}
+    for text in asked or ():
+        name, _, line = text.partition("=")
+        command = shlex.split(line)
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or not command:
+            raise UsageError(f"a worker is NAME=COMMAND, the name in small letters, not {text!r}")
+        if shutil.which(command[0]) is None:
+            raise UsageError(f"the worker of {name} cannot be started: there is no program {command[0]!r}")
+        found[name] = command
+    return found
+
+
+def _seeds(asked: Sequence[str] | None) -> tuple[int, ...]:
+    try:
+        seeds = tuple(int(text) for text in asked or ("0",))
+    except ValueError:
+        raise UsageError(f"a seed is a whole number, not {', '.join(asked or ())!r}") from None
+    if min(seeds) < 0:
+        raise UsageError("a seed is not negative")
+    return seeds
+
+
+def _listener(progress: Progress, total: int) -> driver.Listener:
+    bar = progress.add_task("planning", total=total)
+
+    def listen(what: str, cell: Cell | None) -> None:
+        if what == "done":
+            progress.advance(bar)
+        elif cell is not None:
+            progress.update(
+                bar, description=f"{cell.case.task} {cell.case.size} · {cell.backend} {cell.method}: {what}"
+            )
+
+    return listen
+
+
+def _run(folder: Path, settings: driver.Settings, cells: Sequence[Cell], *, resume: bool) -> list[Record]:
+    progress = progress_bars()
+    running = driver.Run(folder, settings, _listener(progress, len(cells)))
+    running.start(resume=resume)
+    try:
+        with progress:
+            return running.run(cells)
+    except KeyboardInterrupt:
+        done = len(running.records)
+        err.print(f"\nStopped. {done} of {len(cells)} cells are kept in {folder}; go on with --out {folder} --resume")
+        raise typer.Exit(130) from None
+
+
+def _versus(
+    folder: Path, settings: driver.Settings, cells: Sequence[Cell], where: str, *, resume: bool, report: bool
+) -> int:
+    """Both runs, in turn, and their comparison; the exit code."""
+    from suite.report import build, comparison, comparison_views
+
+    if settings.workers:
+        raise UsageError("--versus measures the suite's own workers: leave --worker out")
+    other = installation.find(where)
+    progress = progress_bars()
+    listen = _listener(progress, 2 * len(cells))
+    theirs = dataclasses.replace(settings, command=other.command, installation=other, in_turn=True)
+    before = driver.Run(folder / "before", theirs, listen)
+    after = driver.Run(folder / "after", dataclasses.replace(settings, in_turn=True), listen)
+    before.start(resume=resume)
+    after.start(resume=resume)
+    try:
+        with progress:
+            versus.Session(before, after).run(cells)
+    except KeyboardInterrupt:
+        done = len(before.records) + len(after.records)
+        err.print(f"\nStopped. {done} of {2 * len(cells)} cells are kept in {folder}; --resume goes on with them")
+        raise typer.Exit(130) from None
+    if report:
+        for run_ in (before, after):
+            out.print(f"Report: {build.write(run_.folder)}")
+    found = comparison.compare(before.folder, after.folder, comparison.Options())
+    out.print(comparison_views.terminal(found))
+    return found.exit_code(fail_on_slower=False)
+
+
+def show(folder: Path, records: Sequence[Record], *, report: bool) -> None:
+    """The table of a run, and its report."""
+    from suite.report import terminal
+
+    out.print(terminal.table(records))
+    if report:
+        from suite.report import build
+
+        out.print(f"Report: {build.write(folder)}")
+    else:
+        out.print(f"Records: {folder}")

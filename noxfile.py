@@ -81,6 +81,14 @@ def fit(session: nox.Session) -> None:
 
 
 @nox.session
+def bridge(session: nox.Session) -> None:
+    """What it costs to call Julia from Python, by size and way; arguments go to `diffprog bridge`."""
+    install(session)
+    setup_julia(session)
+    session.run("diffprog", "bridge", *session.posargs)
+
+
+@nox.session
 def checker(session: nox.Session) -> None:
     """The checker checked: how many planted errors it caught, and how many true gradients it refused."""
     install(session, "test", extra="torch")

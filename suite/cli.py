@@ -36,8 +36,6 @@ from suite.run import driver, fits, plan
 from suite.run.fits import FitRun
 from suite.spec import BACKENDS, SIZES, Case
 
-WORKER = "Start this for a backend, of the suite or another name: a program that speaks docs/protocol.md."
-
 app = typer.Typer(
     help="For the same physics, do PyTorch, JAX and Julia give the same gradient, and what does it cost?",
     no_args_is_help=True,

@@ -34,7 +34,8 @@ def refused(done: subprocess.CompletedProcess[str], told: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["list"], ["run"], ["fit"], ["report"], ["precision"], ["compare"], ["doctor"], ["setup-julia"]]
+    "command",
+    [[], ["list"], ["run"], ["fit"], ["report"], ["precision"], ["compare"], ["bridge"], ["doctor"], ["setup-julia"]],
 )
 def test_every_command_has_help(command: list[str]) -> None:
     done = diffprog(*command, "--help")

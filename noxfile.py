@@ -81,6 +81,14 @@ def fit(session: nox.Session) -> None:
 
 
 @nox.session
+def interop(session: nox.Session) -> None:
+    """Julia functions in PyTorch and JAX, with every order of imports; fails if Julia is absent."""
+    install(session, "test")
+    setup_julia(session, required=True)
+    session.run("pytest", "tests/interop", "--every-order", "--require-julia", *session.posargs)
+
+
+@nox.session
 def bridge(session: nox.Session) -> None:
     """What it costs to call Julia from Python, by size and way; arguments go to `diffprog bridge`."""
     install(session)

@@ -29,6 +29,7 @@ settings.load_profile("diffprog")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--require-julia", action="store_true", help="fail, instead of skipping, where Julia is absent")
     parser.addoption("--every-engine", action="store_true", help="also those that take minutes to compile")
+    parser.addoption("--every-order", action="store_true", help="Julia in one process with every order of imports")
 
 
 def pytest_report_header() -> str:

@@ -93,12 +93,8 @@ interruptible(call, own) = own ? call() : reenable_sigint(call)
 
 type_code(x) = something(findfirst(==(eltype(x)), TYPES), 0)
 "Numbers of other types than TYPES cross as the nearest of these."
-storable(x::AbstractArray) = interruptible(call, own) = own ? call() : reenable_sigint(call)
-
-type_code(x) == 0 ? convert(Array{nearest(eltype(x))}, x) : x
-storable(x::Number) = interruptible(call, own) = own ? call() : reenable_sigint(call)
-
-type_code(x) == 0 ? convert(nearest(typeof(x)), x) : x
+storable(x::AbstractArray) = type_code(x) == 0 ? convert(Array{nearest(eltype(x))}, x) : x
+storable(x::Number) = type_code(x) == 0 ? convert(nearest(typeof(x)), x) : x
 storable(::Nothing) = nothing
 nearest(::Type{<:Integer}) = Int64
 nearest(::Type{<:Real}) = Float64

@@ -208,7 +208,7 @@ def _load(julia: Julia | None) -> int:
             del os.environ[name]
         os.environ.update(before)
     folder = str(find_julia.package_folder())
-    Main.seval(f'raw"{folder}" in LOAD_PATH || insert!(LOAD_PATH, min(2, end + 1), raw"{folder}")')
+    Main.seval(f'raw"{folder}" in LOAD_PATH || insert!(LOAD_PATH, min(2, length(LOAD_PATH) + 1), raw"{folder}")')
     Main.seval("import DiffProgTasks")
     return int(Main.DiffProgTasks.Bridge.entry_address())
 

@@ -60,9 +60,15 @@ ORDERS = {
 }
 
 
+USUAL = ("juliacall by the user, then torch", "torch and jax, then Julia")
+"""What is tried without --every-order: each takes a start of Julia."""
+
+
 @pytest.mark.julia
 @pytest.mark.parametrize("order", ORDERS)
-def test_import_orders_work(julia: Search, order: str) -> None:
+def test_import_orders_work(julia: Search, order: str, pytestconfig: pytest.Config) -> None:
+    if order not in USUAL and not pytestconfig.getoption("--every-order"):
+        pytest.skip("tried with --every-order (nox -s interop)")
     for framework in ("torch", "jax"):
         if framework in order:
             pytest.importorskip(framework)

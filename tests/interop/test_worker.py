@@ -68,7 +68,7 @@ def test_what_is_not_contiguous_is_copied_and_counted(worker: Worker) -> None:
 def test_constants(worker: Worker) -> None:
     data = {"A": np.arange(4.0).reshape(2, 2), "k": 3, "c": 0.5, "how": "plus"}
     code = 'data -> x -> data.how == "plus" ? data.k .* (data.A * x) .+ data.c : error()'
-    np.testing.assert_allclose(call(worker, code, [1.0, 2.0], data=data)[0], [6.5, 15.5])
+    np.testing.assert_allclose(call(worker, code, [1.0, 2.0], data=data)[0], [12.5, 21.5])
 
 
 def test_exceptions_of_julia_come_with_their_message(worker: Worker) -> None:
@@ -87,13 +87,26 @@ def test_exceptions_of_julia_come_with_their_message(worker: Worker) -> None:
 
 
 def test_ctrl_c_stops_the_call_and_leaves_both_sides_usable(worker: Worker) -> None:
-    endless = worker.load(JuliaFunction("x -> (while x[1] > 0; x[1] += rand(); end; x)"))
+    endless = worker.load(JuliaFunction("x -> (while x[1] > 0; x = x .+ rand(1); end; x)"))
     process = worker._process
+    for _ in range(2):
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            endless.primal([np.ones(1)])
+        assert call(worker, "x -> x .+ 1", [1.0])[0].tolist() == [2.0]
+    assert worker._process is process
+
+
+def test_a_call_that_cannot_be_interrupted_costs_its_process(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(worker, "grace", 0.5)
+    deaf = worker.load(JuliaFunction("x -> (while x[1] > 0; x[1] += rand(); end; x)"))  # it never gives way
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
-        endless.primal([np.ones(1)])
+        deaf.primal([np.ones(1)])
+    assert "its process was ended" in capfd.readouterr().err
     assert call(worker, "x -> x .+ 1", [1.0])[0].tolist() == [2.0]
-    assert worker._process is process
 
 
 def test_a_worker_that_dies_costs_what_it_kept_and_no_more(worker: Worker) -> None:

@@ -121,7 +121,7 @@ def test_juliapkg_asks_for_what_the_julia_package_needs() -> None:
     """Users get their packages by juliapkg.json; it must say the same as Project.toml."""
     project = tomllib.loads((find_julia.package_folder() / "Project.toml").read_text())
     asked = json.loads((Path(find_julia.__file__).parents[1] / "juliapkg.json").read_text())["packages"]
-    standard = {"LinearAlgebra", "Random", "Statistics", "TOML"}
+    standard = {"LinearAlgebra", "Mmap", "Random", "Statistics", "TOML"}
     assert {name: asked[name]["uuid"] for name in asked} == {
         name: uuid for name, uuid in project["deps"].items() if name not in standard
     }

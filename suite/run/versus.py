@@ -21,6 +21,8 @@ from suite.spec import Cell
 
 BEFORE, AFTER = "before", "after"
 """The folders of the two runs: the other installation's, and this one's."""
+LONGEST = 0.1
+"""Seconds that a sample of the slower side may last, where one call does not last longer."""
 _MOST_CALLS = 1024
 """Calls of a warm-up round, at most."""
 
@@ -39,7 +41,10 @@ class Side:
     def __init__(self, run: Run, relay: Relay, measured: Measured) -> None:
         self.run, self._relay, self._measured = run, relay, measured
         self.phases = ("value",) if measured.cell.operator == "value" else ("value", "gradient")
-        self._calls: dict[str, int] = {}
+        self.calls: dict[str, int] = {}
+        """Behind each sample, by phase."""
+        self.lasts: dict[str, float] = {}
+        """About how long one call takes, s, by phase."""
         self._taken: dict[str, list[float]] = {phase: [] for phase in self.phases}
 
     def _ask(self, phase: str, calls: int) -> float:
@@ -50,26 +55,25 @@ class Side:
         return reply.seconds
 
     def warm_up(self) -> None:
-        """Settles how many calls of each phase last `clock.SHORTEST`.
+        """Makes untimed calls of each phase, and sees how long one lasts.
 
         Raises:
             Failed: if the worker dies over it or cannot do it; so does ``take``.
         """
         for phase in self.phases:
-            spent, calls, one = 0.0, 1, 0.0
+            spent, calls = 0.0, 1
             while spent < clock.WARM_UP and calls <= _MOST_CALLS:
-                one = self._ask(phase, calls)
-                spent += one * calls
+                self.lasts[phase] = self._ask(phase, calls)
+                spent += self.lasts[phase] * calls
                 calls *= 2
-            self._calls[phase] = max(1, int(1.2 * clock.SHORTEST / max(one, 1e-7)))
 
     def take(self, phase: str) -> None:
-        self._taken[phase].append(self._ask(phase, self._calls[phase]))
+        self._taken[phase].append(self._ask(phase, self.calls[phase]))
 
     def conclude(self, session: str) -> None:
         """Has the cell judged, with its samples; ``session`` is empty where they were not taken in turn."""
         measured = self._measured
-        changes: dict[str, object] = {**self._taken} | {f"loops_{phase}": self._calls[phase] for phase in self.phases}
+        changes: dict[str, object] = {**self._taken} | {f"loops_{phase}": self.calls[phase] for phase in self.phases}
         origin = msgspec.structs.replace(measured.common["provenance"], session=session)
         seconds = msgspec.structs.replace(measured.result.seconds, **changes)
         result = msgspec.structs.replace(measured.result, seconds=seconds)
@@ -154,6 +158,7 @@ def _sampled(sides: Sequence[Side], settings: Settings) -> list[Side]:
                 alive.remove(side)
 
     each(sides, Side.warm_up)
+    _settle(alive)
     start = perf_counter()
     for count in range(max(settings.samples, clock.MOST_SAMPLES)):
         if not alive or (count >= settings.samples and perf_counter() - start > settings.seconds):
@@ -162,3 +167,16 @@ def _sampled(sides: Sequence[Side], settings: Settings) -> list[Side]:
             # The two change places every round, so that neither always follows the other.
             each(alive[::-1] if count % 2 else alive[:], partial(Side.take, phase=phase))
     return alive
+
+
+def _settle(sides: Sequence[Side]) -> None:
+    """Gives both sides the same number of calls a sample, enough for the faster one's to last `clock.SHORTEST`.
+
+    The same, because the first calls after the other side's find the caches cold: two numbers that differ by chance,
+    above all one and two, make the times of one and the same code differ by some 20 %.
+    """
+    for phase in sides[0].phases if sides else ():
+        fastest, slowest = (max(pick(side.lasts[phase] for side in sides), 1e-7) for pick in (min, max))
+        calls = max(1, min(int(1.2 * clock.SHORTEST / fastest), int(LONGEST / slowest)))
+        for side in sides:
+            side.calls[phase] = calls

@@ -13,7 +13,7 @@ from shutil import copytree, ignore_patterns
 import pytest
 from typer.testing import CliRunner
 
-from suite import cli
+from suite import cli, cli_versus
 from suite.errors import UsageError
 from suite.measure import clock, protocol
 from suite.records import Journal, Record
@@ -77,7 +77,7 @@ def test_samples_are_taken_in_turn_and_each_side_says_what_it_is(copy: Copy, tmp
     assert (first.outcome, second.outcome) == ("ok", "ok")
     for phase in ("value", "gradient"):
         assert len(getattr(first.seconds, phase)) == len(getattr(second.seconds, phase)) == 9
-        assert getattr(first.seconds, f"loops_{phase}") >= 1
+        assert getattr(first.seconds, f"loops_{phase}") == getattr(second.seconds, f"loops_{phase}") >= 1
     a, b = first.provenance, second.provenance
     assert a is not None
     assert b is not None
@@ -103,7 +103,7 @@ class Told(versus.Side):
 
     def __init__(self, name: str, log: list[str], last: int = 10**6) -> None:
         self.name, self.log, self.last, self.phases = name, log, last, ("value", "gradient")
-        self._calls, self._taken = {}, {phase: [] for phase in self.phases}
+        self.calls, self.lasts, self._taken = {}, {}, {phase: [] for phase in self.phases}
 
     def _ask(self, phase: str, calls: int) -> float:
         if len(self.log) >= 4 and self.last == 0:
@@ -139,6 +139,21 @@ def test_one_that_fails_leaves_the_other_to_go_on_alone() -> None:
     assert versus._sampled([], driver.Settings()) == []
 
 
+@pytest.mark.parametrize(
+    ("lasts", "calls"),
+    [
+        ((1e-3, 1e-3), 2), ((1e-3, 1.3e-3), 2), ((1.3e-3, 1e-3), 2),  # by itself, the slower one would have one
+        ((1e-6, 1e-6), 2400), ((1e-6, 1e-4), 1000), ((1e-6, 1.0), 1), ((0.5, 0.6), 1), ((0.0, 0.0), 24_000),
+    ],
+)  # fmt: skip
+def test_both_have_as_many_calls_behind_a_sample(lasts: tuple[float, float], calls: int) -> None:
+    sides = [Told("A", []), Told("B", [])]
+    for side, one in zip(sides, lasts, strict=True):
+        side.lasts = dict.fromkeys(side.phases, one)
+    versus._settle(sides)
+    assert [side.calls for side in sides] == 2 * [{"value": calls, "gradient": calls}]
+
+
 def diffprog(suite: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The command of the suite in a folder, called from another one that has a suite too."""
     command = [sys.executable, "-P", "-m", "suite.cli", "run", "--task", "flow", "--variant", "correlated"]
@@ -157,13 +172,20 @@ def test_a_regressed_gradient_is_exit_code_1(copy: Copy, tmp_path: Path) -> None
         assert [record.outcome for record in Journal(tmp_path / "run" / folder).read()] == ["ok"]
 
 
-def test_a_planted_slowness_is_found_and_fails_on_demand(copy: Copy, tmp_path: Path) -> None:
-    comment = tmp_path / "comment.md"
-    done = diffprog(copy(SLOW), "--out", str(tmp_path / "run"), "--fail-on", "slower", "--markdown", str(comment))
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "1 cell in both runs: 1 same; times: 2 slower" in done.stdout
-    assert "taken in turn in one session (2 of 2)" in done.stdout
-    assert "2 slower" in comment.read_text()
+def test_a_planted_slowness_is_found_and_fails_on_demand(
+    copy: Copy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measure(tmp_path, copy(SLOW))
+    folder, comment = tmp_path / "run", tmp_path / "comment.md"
+    found = comparison.compare(folder / "before", folder / "after", comparison.Options())
+    assert [time.verdict for time in found.changes[0].times] == ["faster", "faster"]
+    for name, other in (("before", "x"), ("after", "before"), ("x", "after")):  # as if this one were the slow one
+        (folder / name).rename(folder / other)
+    assert cli_versus.show(folder, report=False, markdown=comment, fail_on_slower=False) == 0
+    assert cli_versus.show(folder, report=False, markdown=comment, fail_on_slower=True) == 1
+    for text in (capsys.readouterr().out, comment.read_text()):
+        assert "1 cell in both runs: 1 same; times: 2 slower" in text
+        assert "taken in turn in one session (2 of 2)" in text
 
 
 def test_a_side_that_dies_costs_its_own_cell_and_resuming_measures_both_again(copy: Copy, tmp_path: Path) -> None:

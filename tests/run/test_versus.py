@@ -262,6 +262,14 @@ def test_what_is_no_other_installation_is_refused(copy: Copy, tmp_path: Path) ->
         installation.find(str(tmp_path / "other"))
 
 
+def test_two_workers_must_fit_into_the_memory() -> None:
+    cells = plan.cells(REQUEST)
+    limit = int(1.5 * plan.estimate(cells[0]))
+    plan.check_memory(cells, limit)
+    with pytest.raises(UsageError, match="2 times at once"):
+        plan.check_memory(cells, limit, at_once=2)
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,12 @@ from suite.console import Names, names, out
 from suite.errors import UsageError
 from suite.run import files, plan
 from suite.spec import DEVICES, PRECISIONS
+
+if TYPE_CHECKING:
+    from suite.report.comparison import Comparison
+
+MARKDOWN = "Write Markdown for a pull request; - for stdout."
+FAIL_ON = "Exit 1 also for this."
 
 
 def compare(
@@ -21,8 +27,8 @@ def compare(
     p: Annotated[float, typer.Option(min=1e-12, max=0.5, help="Largest p that counts, adjusted for all tests.")] = 0.05,
     precision: Names = None,
     device: Names = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write Markdown for a pull request; - for stdout.")] = None,
-    fail_on: Annotated[list[str] | None, typer.Option(metavar="slower", help="Exit 1 also for this.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help=MARKDOWN)] = None,
+    fail_on: Annotated[list[str] | None, typer.Option(metavar="slower", help=FAIL_ON)] = None,
 ) -> None:
     """What changed from one run to another: gradients bit for bit or within tolerance, times by a rank test.
 
@@ -37,21 +43,31 @@ def compare(
 
     `diffprog compare reports/before reports/after --markdown comment.md --fail-on slower`
     """
-    from suite.report import comparison, comparison_views
+    from suite.report import comparison
 
     plan.check_names("precision", names(precision), PRECISIONS)
     plan.check_names("device", names(device), DEVICES)
     plan.check_names("verdict to fail on", names(fail_on), ("slower",))
-    options = comparison.Options(effect / 100, p, names(device), names(precision))
-    found = comparison.compare(run_a, run_b, options)
+    found = comparison.compare(run_a, run_b, comparison.Options(effect / 100, p, names(device), names(precision)))
+    show(found, markdown)
+    raise typer.Exit(found.exit_code(fail_on_slower=fail_on is not None))
+
+
+def show(found: Comparison, markdown: Path | None) -> None:
+    """Prints a comparison, and writes it as Markdown: to standard output, instead, where that is ``-``.
+
+    Raises:
+        UsageError: if the file cannot be written.
+    """
+    from suite.report import comparison_views
+
     text = comparison_views.markdown(found)
     if markdown == Path("-"):
         sys.stdout.write(text)
-    else:
-        out.print(comparison_views.terminal(found))
-        if markdown is not None:
-            try:
-                files.write_atomically(markdown, text)
-            except OSError as error:
-                raise UsageError(f"cannot write {markdown} ({error})") from error
-    raise typer.Exit(found.exit_code(fail_on_slower=fail_on is not None))
+        return
+    out.print(comparison_views.terminal(found))
+    if markdown is not None:
+        try:
+            files.write_atomically(markdown, text)
+        except OSError as error:
+            raise UsageError(f"cannot write {markdown} ({error})") from error

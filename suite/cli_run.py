@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import Progress
 
+from suite import cli_versus
+from suite.cli_compare import FAIL_ON, MARKDOWN
 from suite.console import (
     ConfigFile,
     JuliaExe,
     JuliaProject,
     Names,
     Threads,
+    cell_listener,
     err,
     find_julia_for,
     names,
@@ -28,11 +29,12 @@ from suite.console import (
 )  # fmt: skip
 from suite.errors import UsageError
 from suite.records import Record
-from suite.run import driver, installation, plan, versus
+from suite.run import driver, installation, plan
+from suite.run.installation import Installation
 from suite.spec import BACKENDS, Cell
 
 WORKER = "Start this for a backend, of the suite or another name: a program that speaks docs/protocol.md."
-VERSUS = "Measure this installation in turn with another one: its Python, or a folder that holds its suite/."
+VERSUS = "Measure another installation in turn with this one: its Python, or a checkout, for this Python."
 
 
 def run(
@@ -54,7 +56,9 @@ def run(
     seconds: Annotated[float, typer.Option(min=0, help="About how long to sample a cell, s.")] = 1.0,
     time_limit: Annotated[float, typer.Option(min=0.1, help="Longest that one cell may take, s.")] = 900.0,
     worker: Annotated[list[str] | None, typer.Option(metavar="NAME=COMMAND", help=WORKER)] = None,
-    versus_: Annotated[str | None, typer.Option("--versus", metavar="PYTHON|FOLDER", help=VERSUS)] = None,
+    versus: Annotated[str | None, typer.Option("--versus", metavar="PYTHON|FOLDER", help=VERSUS)] = None,
+    fail_on: Annotated[list[str] | None, typer.Option(metavar="slower", help=f"--versus: {FAIL_ON}")] = None,
+    markdown: Annotated[Path | None, typer.Option(help=f"--versus: {MARKDOWN}")] = None,
     memory_limit: Annotated[float | None, typer.Option(help="GiB a cell may need [default: what is free].")] = None,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write tables, figures and the page.")] = True,
     julia_exe: JuliaExe = None,
@@ -83,10 +87,16 @@ def run(
 
     `diffprog run --task qcbm --worker "rust=target/release/worker --quiet"`
 
-    `diffprog run --versus ../main --out reports/change` (the runs are in its folders before and after; exit code 1
-    only for a gradient that regressed)
+    With --versus two runs are made, in the folders `before` (the other installation's) and `after` (this one's) of
+    --out: from the same inputs, their samples taken in turn, in pairs. They are compared as by `diffprog compare`, and
+    exit code 1 is for what that command has it for, or a required backend that is unavailable.
+
+    `diffprog run --versus ../main --fail-on slower` (after `git worktree add ../main main`)
+
+    `diffprog run --versus ../old/.venv/bin/python --task trg --size small`
     """
     workers = _workers(worker)
+    other = _other(versus, workers, fail_on, markdown)
     request = plan.Request(
         tasks=names(task),
         variants=names(variant),
@@ -103,20 +113,43 @@ def run(
     required = names(require) or ()
     plan.check_names("backend", required, request.backends or (*BACKENDS, *workers))
     cells = plan.cells(request)
-    plan.check_memory(cells, None if memory_limit is None else int(memory_limit * 2**30))
+    limit = None if memory_limit is None else int(memory_limit * 2**30)
+    plan.check_memory(cells, limit, at_once=1 if versus is None else 2)
     folder = folder or Path("reports") / datetime.now().strftime("%Y-%m-%d-%H%M%S")
     search = find_julia_for({cell.backend for cell in cells} - workers.keys(), julia_exe, julia_project, config_file)
     settings = driver.Settings(
         threads=threads, samples=samples, seconds=seconds, time_limit=time_limit, julia=search, workers=workers
     )
-    if versus_ is not None:
-        raise typer.Exit(_versus(folder, settings, cells, versus_, resume=resume, report=report))
+    if other is not None:
+        both = cli_versus.measure(folder, settings, other, cells, resume=resume)
+        code = cli_versus.show(folder, report=report, markdown=markdown, fail_on_slower=fail_on is not None)
+        raise typer.Exit(int(_missing(both, required)) or code)
     records = _run(folder, settings, cells, resume=resume)
     show(folder, records, report=report)
+    _missing(records, required)
+    raise typer.Exit(driver.exit_code(records, required))
+
+
+def _missing(records: Sequence[Record], required: Sequence[str]) -> bool:
+    """Says which of the required backends are unavailable; whether there are any."""
     missing = sorted({r.backend for r in records if r.backend in required and r.outcome == "unavailable"})
     if missing:
         err.print(f"diffprog: required, but unavailable: {', '.join(missing)}", style="bold red")
-    raise typer.Exit(driver.exit_code(records, required))
+    return bool(missing)
+
+
+def _other(
+    versus: str | None, workers: Mapping[str, object], fail_on: list[str] | None, markdown: Path | None
+) -> Installation | None:
+    """The other installation, where one was asked for."""
+    if versus is None:
+        if fail_on or markdown:
+            raise UsageError("--fail-on and --markdown are about a comparison: they go with --versus")
+        return None
+    plan.check_names("verdict to fail on", names(fail_on), ("slower",))
+    if workers:
+        raise UsageError("--versus measures the suite's own workers: leave --worker out")
+    return installation.find(versus)
 
 
 def _workers(asked: Sequence[str] | None) -> dict[str, list[str]]:
@@ -143,23 +176,9 @@ def _seeds(asked: Sequence[str] | None) -> tuple[int, ...]:
     return seeds
 
 
-def _listener(progress: Progress, total: int) -> driver.Listener:
-    bar = progress.add_task("planning", total=total)
-
-    def listen(what: str, cell: Cell | None) -> None:
-        if what == "done":
-            progress.advance(bar)
-        elif cell is not None:
-            progress.update(
-                bar, description=f"{cell.case.task} {cell.case.size} · {cell.backend} {cell.method}: {what}"
-            )
-
-    return listen
-
-
 def _run(folder: Path, settings: driver.Settings, cells: Sequence[Cell], *, resume: bool) -> list[Record]:
     progress = progress_bars()
-    running = driver.Run(folder, settings, _listener(progress, len(cells)))
+    running = driver.Run(folder, settings, cell_listener(progress, len(cells)))
     running.start(resume=resume)
     try:
         with progress:
@@ -168,37 +187,6 @@ def _run(folder: Path, settings: driver.Settings, cells: Sequence[Cell], *, resu
         done = len(running.records)
         err.print(f"\nStopped. {done} of {len(cells)} cells are kept in {folder}; go on with --out {folder} --resume")
         raise typer.Exit(130) from None
-
-
-def _versus(
-    folder: Path, settings: driver.Settings, cells: Sequence[Cell], where: str, *, resume: bool, report: bool
-) -> int:
-    """Both runs, in turn, and their comparison; the exit code."""
-    from suite.report import build, comparison, comparison_views
-
-    if settings.workers:
-        raise UsageError("--versus measures the suite's own workers: leave --worker out")
-    other = installation.find(where)
-    progress = progress_bars()
-    listen = _listener(progress, 2 * len(cells))
-    theirs = dataclasses.replace(settings, command=other.command, installation=other, in_turn=True)
-    before = driver.Run(folder / "before", theirs, listen)
-    after = driver.Run(folder / "after", dataclasses.replace(settings, in_turn=True), listen)
-    before.start(resume=resume)
-    after.start(resume=resume)
-    try:
-        with progress:
-            versus.Session(before, after).run(cells)
-    except KeyboardInterrupt:
-        done = len(before.records) + len(after.records)
-        err.print(f"\nStopped. {done} of {2 * len(cells)} cells are kept in {folder}; --resume goes on with them")
-        raise typer.Exit(130) from None
-    if report:
-        for run_ in (before, after):
-            out.print(f"Report: {build.write(run_.folder)}")
-    found = comparison.compare(before.folder, after.folder, comparison.Options())
-    out.print(comparison_views.terminal(found))
-    return found.exit_code(fail_on_slower=False)
 
 
 def show(folder: Path, records: Sequence[Record], *, report: bool) -> None:

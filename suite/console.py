@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from suite import config
 from suite.backends import find_julia, setup_julia
+from suite.spec import Cell
 
 out = Console(width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True)
@@ -59,3 +61,18 @@ def progress_bars() -> Progress:
         TimeElapsedColumn(),
     )
     return Progress(*columns, console=err)
+
+
+def cell_listener(progress: Progress, total: int) -> Callable[[str, Cell | None], None]:
+    """Shows what a run tells its listener, of ``total`` cells, as one bar."""
+    bar = progress.add_task("planning", total=total)
+
+    def listen(what: str, cell: Cell | None) -> None:
+        if what == "done":
+            progress.advance(bar)
+        elif cell is not None:
+            progress.update(
+                bar, description=f"{cell.case.task} {cell.case.size} · {cell.backend} {cell.method}: {what}"
+            )
+
+    return listen

@@ -59,10 +59,10 @@ class Search:
         return "; ".join(self.attempts)
 
 
-def package_folder() -> Path:
+def package_folder(suite: Path = Path(__file__).parents[1]) -> Path:
     """The folder of the Julia package DiffProgTasks: inside the installed wheel, or beside ``suite/`` in a clone."""
-    inside = Path(__file__).parents[1] / "julia"
-    return inside if (inside / "Project.toml").exists() else Path(__file__).parents[2] / "julia"
+    inside = suite / "julia"
+    return inside if (inside / "Project.toml").exists() else suite.parent / "julia"
 
 
 def requirements() -> tuple[str, ...]:

@@ -36,16 +36,16 @@ def cores() -> int:
 
 
 @cache
-def commit() -> str:
-    """The suite's commit with ``+`` for uncommitted changes, or an empty string outside a clone."""
+def commit(root: Path = ROOT) -> str:
+    """The commit of the suite in folder ``root``, with ``+`` for uncommitted changes; empty outside a clone."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(
-            ["git", "-C", str(ROOT.parent), *arguments], capture_output=True, text=True, check=True
+            ["git", "-C", str(root.parent), *arguments], capture_output=True, text=True, check=True
         ).stdout.strip()
 
     try:
-        if Path(git("rev-parse", "--show-toplevel")).resolve() != ROOT.parent.resolve():
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != root.parent.resolve():
             return ""
         changed = git("status", "--porcelain", "--", "suite", "julia")
         return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
@@ -54,11 +54,11 @@ def commit() -> str:
 
 
 @cache
-def source_hash(task: str) -> str:
+def source_hash(task: str, root: Path = ROOT) -> str:
     """A hash of the sources that define a task on all backends: its folder and its Julia file."""
     digest = hashlib.sha256()
-    files = sorted((ROOT / "tasks" / task).glob("*.py")) + sorted((find_julia.package_folder() / "src").rglob("*.jl"))
-    for path in files:
+    julia = find_julia.package_folder(root) / "src"
+    for path in sorted((root / "tasks" / task).glob("*.py")) + sorted(julia.rglob("*.jl")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 

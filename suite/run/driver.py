@@ -14,16 +14,16 @@ from typing import Any
 import msgspec
 import numpy as np
 
-import suite
 from suite import engines, tasks
 from suite.agree import verdict
 from suite.backends import find_julia
 from suite.errors import UsageError
 from suite.measure import environment, protocol
 from suite.records import Journal, Provenance, Record
-from suite.run import files, plan, roofline
+from suite.run import files, installation, plan, roofline
 from suite.run.installation import Installation
-from suite.run.workers import COMMAND, Worker, WorkerDied
+from suite.run.relay import Relay
+from suite.run.workers import COMMAND, Worker
 from suite.run.workers import environment as worker_environment
 from suite.spec import Arrays, Case, Cell
 
@@ -82,25 +82,28 @@ def make_folder(folder: Path) -> None:
         raise UsageError(f"the report folder {folder} cannot be written ({error})") from error
 
 
-def write_environment(folder: Path) -> None:
-    """What the machine is, into ``environment.json``."""
-    files.write_atomically(folder / "environment.json", json.dumps(environment.describe(), indent=1) + "\n")
+def write_environment(folder: Path, own: Installation | None = None) -> None:
+    """What the machine and the installation (None: this one) are, into ``environment.json``."""
+    found = environment.describe()
+    if own is not None:
+        found |= {"suite": own.version, "commit": own.commit, "python": own.python}
+    files.write_atomically(folder / "environment.json", json.dumps(found, indent=1) + "\n")
 
 
 def provenance(settings: Settings, task: str, backend: str, opened: protocol.Ready) -> Provenance:
     """Where the numbers of an opened worker come from."""
-    julia, other = settings.julia.julia, settings.installation
+    julia, own = settings.julia.julia, settings.installation or installation.this()
     return Provenance(
-        suite=suite.__version__ if other is None else other.suite,
-        commit=environment.commit() if other is None else other.commit,
-        source=environment.source_hash(task) if other is None else other.sources.get(task, ""),
+        suite=own.version,
+        commit=own.commit,
+        source=own.source(task),
         host=platform.node(),
         cpu=environment.cpu(),
         cores=environment.cores(),
         threads=settings.threads,
         gpu=opened.versions.get("gpu", ""),
         platform=platform.platform(),
-        versions={"python": platform.python_version() if other is None else other.python, **opened.versions},
+        versions={"python": own.python, **opened.versions},
         switches=opened.switches,
         julia=find_julia.provenance(julia) if backend == "julia" and julia is not None else "",
     )
@@ -144,7 +147,7 @@ class Run:
                     f"{self.folder} already holds records: go on with --resume, or choose another folder with --out"
                 )
             self.records = {record.cell.name: record for record in self.journal.read(mend=True)}
-        write_environment(self.folder)
+        write_environment(self.folder, self.settings.installation)
 
     def run(self, chosen: Sequence[Cell]) -> list[Record]:
         """Runs every cell that has no final record yet, and returns the records of all of them.
@@ -153,124 +156,104 @@ class Run:
             UsageError: if a record cannot be written. Records written before stay.
         """
         for group in plan.groups(chosen):
-            todo = self.pending(group)
-            while todo:  # a dead worker costs one cell; the next cell gets a fresh one
-                with self.worker(group) as worker:
-                    opened = self.open(worker, group, todo)
-                    while opened is not None and todo and worker.alive:
-                        measured = self.measure(worker, opened, todo.pop(0))
-                        if measured is not None:
-                            self.conclude(measured)
+            kept = [cell for cell in group.cells if self.final(cell)]
+            self.keep(kept)
+            with self.relay(group) as relay:
+                for cell in group.cells:
+                    measured = None if cell in kept else self.measure(relay, cell)
+                    if measured is not None:
+                        self.conclude(measured)
         return [self.records[cell.name] for cell in chosen]
 
-    def pending(self, group: plan.Group) -> list[Cell]:
-        """The cells of a group that have no final record yet; those that cannot be run are given one."""
-        todo = []
-        for cell in group.cells:
-            record = self.records.get(cell.name)
-            if record is None or record.outcome not in FINAL:
-                todo.append(cell)
-            else:
-                self._remember(cell)
-                self.listener("done", cell)
-        own = self.settings.workers.get(group.backend)
-        if group.backend == "julia" and self.settings.julia.julia is None and own is None:
-            search = self.settings.julia
-            for cell in todo:
-                self._finish(cell, outcome="unavailable", reason=search.reason, mend=search.mend)
-            return []
-        return todo
+    def final(self, cell: Cell) -> bool:
+        """Whether the cell has a record that stands."""
+        return cell.name in self.records and self.records[cell.name].outcome in FINAL
 
-    def worker(self, group: plan.Group) -> Worker:
-        """A fresh worker for a group; a context manager."""
-        julia = self.settings.julia.julia if group.backend == "julia" else None
-        env = worker_environment(group.precision, group.device, self.settings.threads, julia)
-        other = self.settings.installation
-        if other is not None:
-            env = other.environment(env)
+    def keep(self, cells: Sequence[Cell]) -> None:
+        """Takes the cells' records as they are."""
+        for cell in cells:
+            self._remember(cell)
+            self.listener("done", cell)
+
+    def relay(self, group: plan.Group) -> Relay:
+        """The workers of a group."""
+        settings = self.settings
+        julia = settings.julia.julia if group.backend == "julia" else None
+        env = worker_environment(group.precision, group.device, settings.threads, julia)
+        if settings.installation is not None:
+            env = settings.installation.environment(env)
         log = self.folder / "logs" / f"{group.task}-{group.backend}-{group.device}-{group.precision}.log"
-        command = self.settings.workers.get(group.backend) or self.settings.command
-        return Worker(env, log, self.settings.threads, command)
+        command = settings.workers.get(group.backend) or settings.command
+        key = roofline.Key(group.backend, group.device, group.precision, settings.threads)
 
-    def open(self, worker: Worker, group: plan.Group, todo: list[Cell]) -> protocol.Ready | None:
-        self.listener("starting the worker", todo[0])
-        key = roofline.Key(group.backend, group.device, group.precision, self.settings.threads)
-        wanted = self.settings.seconds > 0 and self.rates.get(key) is None
-        request = protocol.Open(
-            group.backend, group.precision, group.device, self.settings.threads, protocol.VERSION,
-            rates=min(RATES, self.settings.seconds) if wanted else 0.0,
-        )  # fmt: skip
-        try:
-            reply = worker.ask(request, self.settings.time_limit)
-        except WorkerDied as death:
-            self._finish(todo.pop(0), outcome=death.outcome, reason=str(death))
+        def opening() -> protocol.Open:
+            wanted = settings.seconds > 0 and self.rates.get(key) is None
+            return protocol.Open(
+                group.backend, group.precision, group.device, settings.threads, protocol.VERSION,
+                rates=min(RATES, settings.seconds) if wanted else 0.0,
+            )  # fmt: skip
+
+        return Relay(lambda: Worker(env, log, settings.threads, command), opening, settings.time_limit)
+
+    def measure(self, relay: Relay, cell: Cell) -> Measured | None:
+        """Has a cell measured; None if that did not come to a result: then the cell has its record already."""
+
+        def on_phase(name: str) -> None:
+            self.listener(name, cell)
+
+        search = self.settings.julia
+        if cell.backend == "julia" and search.julia is None and "julia" not in self.settings.workers:
+            self._finish(cell, outcome="unavailable", reason=search.reason, mend=search.mend)
             return None
-        if isinstance(reply, protocol.Ready):
-            if reply.rates is not None:
-                self.rates.note(key, reply.rates)
-            return reply
-        if not isinstance(reply, protocol.Failure):
-            reply = protocol.Failure("error", f"the worker answered {type(reply).__name__}")
-        while todo:  # what kept the backend from opening keeps all its cells from running
-            self._finish(todo.pop(0), outcome=reply.outcome, reason=reply.reason, mend=reply.mend)
-        return None
-
-    def measure(self, worker: Worker, opened: protocol.Ready, cell: Cell) -> Measured | None:
-        """Has a worker measure a cell; None if that did not come to a result: then the cell has its record already."""
-        started = datetime.now(UTC).isoformat(timespec="seconds")
+        opened = relay.open(on_phase)
+        if isinstance(opened, protocol.Failure):
+            self.fail(cell, opened, {})
+            return None
+        key = roofline.key_of(cell, self.settings.threads)
+        if opened.rates is not None and self.rates.get(key) is None:
+            self.rates.note(key, opened.rates)
         case = cell.case
         task = tasks.get(case.task)
         config = task.configure(case.variant, case.size)
         arrays_file = f"arrays/{case.key}/{cell.key}.npz"
         common: dict[str, Any] = {
-            "started": started,
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "parameters": task.layout(config).size,
             "data": task.describe(config),
             "provenance": provenance(self.settings, case.task, cell.backend, opened),
         }
-
-        def on_phase(name: str) -> None:
-            self.listener(name, cell)
-
-        try:
-            inputs = files.write_inputs(self.folder, case)
-            undefined = self._undefined(case, config, inputs)
-            if not undefined and not self.settings.attempt:
-                undefined = engines.limit(cell.backend, cell.engine, cell.operator, case.task, case.variant)
-            if undefined:
-                self._finish(cell, outcome="unsupported", reason=undefined, **common)
-                return None
-            prepare = protocol.Prepare(
-                case.task, case.variant, case.size, cell.method, str(inputs), cell.operator, cell.engine,
-                config=dataclasses.asdict(config),
-            )  # fmt: skip
-            ready = worker.ask(prepare, self.settings.time_limit, on_phase)
-            if isinstance(ready, protocol.Ready):
-                common["made_with"] = ready.made_with
-                checked = cell.precision == "float64" and (
-                    cell.operator in ("jvp", "hvp") or cell == plan.reference_cell(case)
-                )
-                measure = protocol.Measure(
-                    0 if self.settings.in_turn else self.settings.samples,
-                    self.settings.seconds,
-                    str(self.folder / arrays_file),
-                    directions=10**6 if checked else 0,
-                )
-                ready = worker.ask(measure, self.settings.time_limit, on_phase)
-        except WorkerDied as death:
-            self._finish(cell, outcome=death.outcome, reason=str(death), **common)
+        inputs = files.write_inputs(self.folder, case)
+        undefined = self._undefined(case, config, inputs)
+        if not undefined and not self.settings.attempt:
+            undefined = engines.limit(cell.backend, cell.engine, cell.operator, case.task, case.variant)
+        if undefined:
+            self._finish(cell, outcome="unsupported", reason=undefined, **common)
             return None
-        if isinstance(ready, protocol.Result):
-            return Measured(cell, config, opened, ready, arrays_file, common)
+        prepare = protocol.Prepare(
+            case.task, case.variant, case.size, cell.method, str(inputs), cell.operator, cell.engine,
+            config=dataclasses.asdict(config),
+        )  # fmt: skip
+        ready = relay.ask(prepare, protocol.Ready, on_phase)
         if isinstance(ready, protocol.Failure):
-            self._finish(cell, outcome=ready.outcome, reason=ready.reason, mend=ready.mend, **common)
-        else:
-            self._finish(cell, outcome="error", reason=f"the worker answered {type(ready).__name__}", **common)
-        return None
+            self.fail(cell, ready, common)
+            return None
+        common["made_with"] = ready.made_with
+        checked = cell.precision == "float64" and (cell.operator in ("jvp", "hvp") or cell == plan.reference_cell(case))
+        measure = protocol.Measure(
+            0 if self.settings.in_turn else self.settings.samples,
+            self.settings.seconds,
+            str(self.folder / arrays_file),
+            directions=10**6 if checked else 0,
+        )
+        result = relay.ask(measure, protocol.Result, on_phase)
+        if isinstance(result, protocol.Failure):
+            self.fail(cell, result, common)
+            return None
+        return Measured(cell, config, opened, result, arrays_file, common)
 
-    def lost(self, measured: Measured, death: WorkerDied) -> None:
-        """Records a cell whose worker died after it had measured it."""
-        self._finish(measured.cell, outcome=death.outcome, reason=str(death), **measured.common)
+    def fail(self, cell: Cell, failure: protocol.Failure, common: Mapping[str, Any]) -> None:
+        """Records a cell that came to no result; ``common`` is what is known of it all the same."""
+        self._finish(cell, outcome=failure.outcome, reason=failure.reason, mend=failure.mend, **common)
 
     def _undefined(self, case: Case, config: Any, inputs: Path) -> str:
         """Why the case's gradient does not exist; asked once a case, here, so that no cell's memory has it in it."""

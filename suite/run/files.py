@@ -31,6 +31,18 @@ def write_inputs(folder: Path, case: Case) -> Path:
     return path
 
 
+def share_inputs(first: Path, second: Path, case: Case) -> None:
+    """Draws the case's inputs once for the runs in two folders: bit for bit the same, whatever drew them.
+
+    Raises:
+        UsageError: as `write_inputs`.
+    """
+    path = write_inputs(first, case)
+    copied = second / path.relative_to(first)
+    if not copied.exists():
+        save(copied, load(path))
+
+
 def save(path: Path, arrays: Arrays) -> None:
     """Writes an .npz file whole or not at all.
 

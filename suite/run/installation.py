@@ -1,9 +1,11 @@
-"""Another installation of the suite on this machine: how its workers are started, and what it is."""
+"""The installations of the suite that are measured in turn: how their workers are started, and what they are."""
 
 from __future__ import annotations
 
 import os
+import platform
 import shutil
+import site
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,64 +13,83 @@ from pathlib import Path
 
 import msgspec
 
-from suite import tasks
+import suite
+from suite.backends import find_julia
 from suite.errors import UsageError
-from suite.measure import protocol
+from suite.measure import environment, protocol
 
 _ASK = """
-import json, platform
+import json, pathlib, platform, sys
 import suite
-from suite import tasks
-from suite.backends import find_julia
-from suite.measure import environment, protocol
+from suite.measure import protocol
 print(json.dumps({
+    "home": str(pathlib.Path(suite.__file__).resolve().parent),
     "suite": suite.__version__,
-    "home": str(environment.ROOT),
-    "commit": environment.commit(),
-    "sources": {name: environment.source_hash(name) for name in tasks.NAMES},
-    "python": platform.python_version(),
-    "julia": str(find_julia.package_folder()),
     "protocol": getattr(protocol, "VERSION", 0),
+    "prefix": sys.prefix,
+    "python": platform.python_version(),
 }))
 """
+"""Asks for no more than what every version of the suite can tell; the rest is read from its folder."""
+_PATIENCE = 120.0
+"""Seconds that the other installation may take to answer."""
 
 
 class _Answer(msgspec.Struct):
-    suite: str
     home: str
-    commit: str
-    sources: dict[str, str]
-    python: str
-    julia: str
+    suite: str
     protocol: int
+    prefix: str
+    python: str
 
 
 @dataclass(frozen=True)
 class Installation:
-    """An installation: its ``command`` for workers, and what it said of itself."""
+    """One installation of the suite.
 
-    command: tuple[str, ...]
+    Attributes:
+        executable: its Python.
+        path: what its workers have first on Python's path; empty where that Python finds the suite anyway.
+        home: the folder ``suite/`` itself.
+        version: of the suite.
+        python: the version of its Python.
+    """
+
+    executable: str
     path: str
-    """What is first on Python's path; empty where its Python finds it anyway."""
-    suite: str
-    home: str
-    commit: str
-    sources: dict[str, str]
-    """The hash of each task's source files."""
+    home: Path
+    version: str
     python: str
-    julia: str
-    """The folder of its Julia package."""
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """Starts a worker. -P: the suite is this one's, whatever the folder that the run is started in has."""
+        return self.executable, "-P", "-m", "suite.measure.worker"
+
+    @property
+    def commit(self) -> str:
+        return environment.commit(self.home)
+
+    def source(self, task: str) -> str:
+        """The hash of a task's source files."""
+        return environment.source_hash(task, self.home)
 
     def environment(self, env: dict[str, str]) -> dict[str, str]:
-        """A worker's environment, with this installation's suite and Julia package instead of ours."""
+        """A worker's environment with this installation's suite and Julia package instead of the parent's."""
         found = _with_path(env, self.path)
         if "JULIA_LOAD_PATH" in env:
-            from suite.backends import find_julia
-
-            ours = str(find_julia.package_folder())
+            swap = {str(find_julia.package_folder()): str(find_julia.package_folder(self.home))}
             parts = env["JULIA_LOAD_PATH"].split(os.pathsep)
-            found["JULIA_LOAD_PATH"] = os.pathsep.join(self.julia if part == ours else part for part in parts)
+            found["JULIA_LOAD_PATH"] = os.pathsep.join(swap.get(part, part) for part in parts)
         return found
+
+
+def this() -> Installation:
+    """The installation that runs now."""
+    root = environment.ROOT.parent
+    found_anyway = str(root) in (*site.getsitepackages(), site.getusersitepackages())
+    path = "" if found_anyway else str(root)
+    return Installation(sys.executable, path, environment.ROOT, suite.__version__, platform.python_version())
 
 
 def find(where: str) -> Installation:
@@ -82,30 +103,41 @@ def find(where: str) -> Installation:
         python, path = sys.executable, str(folder.resolve())
     else:
         found = shutil.which(where)
-        if found is None or folder.is_dir():
+        if found is None:
             raise UsageError(f"{where!r} is neither a Python executable nor a folder that holds suite/")
-        python, path = found, ""
-    # -P: not the suite of the folder that this is called from
-    done = subprocess.run(
-        [python, "-P", "-c", _ASK], capture_output=True, text=True, env=_with_path(dict(os.environ), path), check=False
-    )
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise UsageError(f"there is no suite to be had from {where} ({last})")
-    try:
-        answer = msgspec.json.decode(done.stdout, type=_Answer)
-    except msgspec.DecodeError as error:
-        raise UsageError(f"the suite of {where} does not say what it is ({error})") from error
+        python, path = str(Path(found).absolute()), ""  # not resolved: a virtual environment is a link
+    answer = _ask(where, python, path)
     if told := protocol.mismatch(protocol.VERSION, answer.protocol):
         raise UsageError(f"the suite of {where} cannot be measured beside this one: {told}")
-    if Path(answer.home) == Path(tasks.__file__).parents[1]:
-        raise UsageError(f"{where} leads to this very suite: there is nothing to compare")
-    return Installation(
-        (python, "-P", "-m", "suite.measure.worker"), path, answer.suite, answer.home, answer.commit, answer.sources,
-        answer.python, answer.julia,
-    )  # fmt: skip
+    home = Path(answer.home)
+    if home == environment.ROOT.resolve() and answer.prefix == sys.prefix:
+        raise UsageError(f"{where} leads to this very suite in this very Python: there is nothing to compare")
+    if path and home.parent != Path(path):
+        raise UsageError(f"the suite of {where} is hidden by the one in {home.parent}")
+    return Installation(python, path, home, answer.suite, answer.python)
+
+
+def _ask(where: str, python: str, path: str) -> _Answer:
+    env = _with_path(dict(os.environ), path)
+    try:
+        done = subprocess.run(
+            [python, "-P", "-c", _ASK], capture_output=True, text=True, env=env, timeout=_PATIENCE, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError) as error:
+        raise UsageError(f"there is no suite to be had from {where} ({error})") from error
+    lines = {name: text.strip().splitlines() for name, text in (("out", done.stdout), ("err", done.stderr))}
+    if done.returncode:
+        raise UsageError(f"there is no suite to be had from {where} ({(lines['err'] or ['no message'])[-1]})")
+    try:
+        return msgspec.json.decode((lines["out"] or [""])[-1], type=_Answer)
+    except msgspec.DecodeError as error:
+        raise UsageError(f"{where} does not say what suite it has ({error})") from error
 
 
 def _with_path(env: dict[str, str], path: str) -> dict[str, str]:
+    """``path`` before what is on Python's path already; the parent's own suite is taken off it."""
+    own = environment.ROOT.parent.resolve()
+    rest = [part for part in env.get("PYTHONPATH", "").split(os.pathsep) if part and Path(part).resolve() != own]
     found = {name: value for name, value in env.items() if name != "PYTHONPATH"}
-    return found | {"PYTHONPATH": path} if path else found
+    parts = [path, *rest] if path else rest
+    return found | {"PYTHONPATH": os.pathsep.join(parts)} if parts else found

@@ -151,18 +151,19 @@ def estimate(cell: Cell) -> int:
     return FRAMEWORK_BYTES + task.memory(config, cell.method, np.dtype(dtype(cell.precision)).itemsize)
 
 
-def check_memory(chosen: Sequence[Cell], limit: int | None = None) -> None:
-    """Refuses cells that would not fit into ``limit`` bytes (default: what is free now).
+def check_memory(chosen: Sequence[Cell], limit: int | None = None, at_once: int = 1) -> None:
+    """Refuses cells that would not fit, ``at_once`` of them, into ``limit`` bytes (default: what is free now).
 
     Raises:
         UsageError: naming the largest of them, its need and what there is.
     """
     free = limit if limit is not None else int(psutil.virtual_memory().available)
     largest = max(chosen, key=estimate)
-    need = estimate(largest)
+    need = at_once * estimate(largest)
     if need > free:
+        times = f", {at_once} times at once," if at_once > 1 else ""
         raise UsageError(
-            f"{largest.name} needs about {need / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are there: "
+            f"{largest.name}{times} needs about {need / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are there: "
             "choose a smaller --size or another --method, or set --memory-limit if you know better"
         )
 

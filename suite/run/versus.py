@@ -2,151 +2,181 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from time import perf_counter
 
 import msgspec
 
 from suite.measure import clock, protocol
 from suite.records import Record
-from suite.run import plan
-from suite.run.driver import Measured, Run
-from suite.run.workers import Worker, WorkerDied
+from suite.run import files, installation, plan
+from suite.run.driver import Listener, Measured, Run, Settings
+from suite.run.installation import Installation
+from suite.run.relay import Relay
 from suite.spec import Cell
 
-PHASES = ("value", "gradient")
+BEFORE, AFTER = "before", "after"
+"""The folders of the two runs: the other installation's, and this one's."""
+LONGEST = 0.1
+"""Seconds that a sample of the slower side may last, where one call does not last longer."""
+_MOST_CALLS = 1024
+"""Calls of a warm-up round, at most."""
+
+
+class Failed(Exception):
+    """A worker could not take a sample."""
+
+    def __init__(self, failure: protocol.Failure) -> None:
+        super().__init__(failure.reason)
+        self.failure = failure
 
 
 class Side:
-    """One of the two: its run, and its worker for the group under way."""
+    """A cell that one of the two has measured and is ready to sample."""
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self.worker: Worker | None = None
-        self.opened: protocol.Ready | None = None
-        self._stack = ExitStack()
+    def __init__(self, run: Run, relay: Relay, measured: Measured) -> None:
+        self.run, self._relay, self._measured = run, relay, measured
+        self.phases = ("value",) if measured.cell.operator == "value" else ("value", "gradient")
+        self.calls: dict[str, int] = {}
+        """Behind each sample, by phase."""
+        self.lasts: dict[str, float] = {}
+        """About how long one call takes, s, by phase."""
+        self._taken: dict[str, list[float]] = {phase: [] for phase in self.phases}
 
-    def ready(self, group: plan.Group, cells: list[Cell]) -> bool:
-        """Has a living worker for the group. Where it cannot be opened, one or all of ``cells`` get their record."""
-        if self.worker is None or not self.worker.alive or self.opened is None:
-            self.close()
-            self.worker = self._stack.enter_context(self.run.worker(group))
-            self.opened = self.run.open(self.worker, group, cells)
-        return self.opened is not None
-
-    def measure(self, cell: Cell) -> Measured | None:
-        assert self.worker is not None and self.opened is not None
-        return self.run.measure(self.worker, self.opened, cell)
-
-    def sample(self, phase: str, calls: int) -> float:
-        """The time of one call, s: the mean of ``calls``.
-
-        Raises:
-            WorkerDied: if the worker dies over it, or does not answer.
-        """
-        assert self.worker is not None
-        reply = self.worker.ask(protocol.Sample(phase, calls), self.run.settings.time_limit)
-        if not isinstance(reply, protocol.Sampled):
-            text = reply.reason if isinstance(reply, protocol.Failure) else f"answered {type(reply).__name__}"
-            raise WorkerDied("error", f"the worker could not take a sample: {text}")
+    def _ask(self, phase: str, calls: int) -> float:
+        """The mean time of one of so many calls, s."""
+        reply = self._relay.ask(protocol.Sample(phase, calls), protocol.Sampled)
+        if isinstance(reply, protocol.Failure):
+            raise Failed(reply)
         return reply.seconds
 
-    def loops(self, phase: str) -> int:
-        """Warms up, and returns how many calls last `clock.SHORTEST`."""
-        spent, calls, one = 0.0, 1, 0.0
-        while spent < clock.WARM_UP and calls <= 1024:
-            one = self.sample(phase, calls)
-            spent += one * calls
-            calls *= 2
-        return max(1, int(1.2 * clock.SHORTEST / max(one, 1e-7)))
+    def warm_up(self) -> None:
+        """Makes untimed calls of each phase, and sees how long one lasts.
 
-    def close(self) -> None:
-        self._stack.close()
-        self.worker = self.opened = None
+        Raises:
+            Failed: if the worker dies over it or cannot do it; so does ``take``.
+        """
+        for phase in self.phases:
+            spent, calls = 0.0, 1
+            while spent < clock.WARM_UP and calls <= _MOST_CALLS:
+                self.lasts[phase] = self._ask(phase, calls)
+                spent += self.lasts[phase] * calls
+                calls *= 2
+
+    def take(self, phase: str) -> None:
+        self._taken[phase].append(self._ask(phase, self.calls[phase]))
+
+    def conclude(self, session: str) -> None:
+        """Has the cell judged, with its samples; ``session`` is empty where they were not taken in turn."""
+        measured = self._measured
+        changes: dict[str, object] = {**self._taken} | {f"loops_{phase}": self.calls[phase] for phase in self.phases}
+        origin = msgspec.structs.replace(measured.common["provenance"], session=session)
+        seconds = msgspec.structs.replace(measured.result.seconds, **changes)
+        result = msgspec.structs.replace(measured.result, seconds=seconds)
+        common = measured.common | {"provenance": origin}
+        self.run.conclude(dataclasses.replace(measured, result=result, common=common))
+
+    def fail(self, failure: protocol.Failure) -> None:
+        self.run.fail(self._measured.cell, failure, self._measured.common)
 
 
 class Session:
-    """Runs the same cells on both sides; records of cells that were sampled in turn name the same session."""
+    """Runs the same cells in another installation and in this one, into two folders within ``folder``.
 
-    def __init__(self, before: Run, after: Run) -> None:
+    A cell costs only the side that fails on it. Records of cells that were sampled in turn name the same session.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Settings,
+        other: Installation,
+        listener: Listener = lambda what, cell: None,
+    ) -> None:
+        def run(name: str, one: Installation) -> Run:
+            return Run(
+                folder / name,
+                dataclasses.replace(settings, command=one.command, installation=one, in_turn=True),
+                listener,
+            )
+
         self.name = uuid.uuid4().hex[:16]
-        self.sides = (Side(before), Side(after))
+        self.settings = settings
+        self.before, self.after = run(BEFORE, other), run(AFTER, installation.this())
+        self.runs = self.before, self.after
+
+    def start(self, *, resume: bool) -> None:
+        """Makes the folders, or opens them again; errors as in `Run.start`."""
+        for run in self.runs:
+            run.start(resume=resume)
 
     def run(self, chosen: Sequence[Cell]) -> tuple[list[Record], list[Record]]:
-        """The records of both sides.
+        """The records of both sides, that before first. A cell that is not final on both is measured on both again.
 
         Raises:
             UsageError: if a record cannot be written. Records written before stay.
         """
         for group in plan.groups(chosen):
-            pending = [side.run.pending(group) for side in self.sides]
-            todo = [cell for cell in group.cells if any(cell in cells for cells in pending)]
-            try:
-                while todo:
-                    self._run_cell(group, todo.pop(0), pending)
-            finally:
-                for side in self.sides:
-                    side.close()
-        before, after = ([side.run.records[cell.name] for cell in chosen] for side in self.sides)
+            kept = [cell for cell in group.cells if all(run.final(cell) for run in self.runs)]
+            for run in self.runs:
+                run.keep(kept)
+            with self.before.relay(group) as first, self.after.relay(group) as second:
+                for cell in group.cells:
+                    if cell not in kept:
+                        self._run_cell(cell, (first, second))
+        before, after = ([run.records[cell.name] for cell in chosen] for run in self.runs)
         return before, after
 
-    def _run_cell(self, group: plan.Group, cell: Cell, pending: list[list[Cell]]) -> None:
-        measured: list[Measured | None] = []
-        for side, cells in zip(self.sides, pending, strict=True):
-            found = None
-            if cell in cells:
-                rest = cells[cells.index(cell) :]
-                opened = side.ready(group, rest)
-                cells[:] = [one for one in rest if opened or one.name not in side.run.records]
-                if opened:
-                    cells.remove(cell)
-                    found = side.measure(cell)
-            measured.append(found)
-        self._sample(measured)
-        for side, one in zip(self.sides, measured, strict=True):
-            if one is not None and one.cell.name not in side.run.records:
-                side.run.conclude(one)
+    def _run_cell(self, cell: Cell, relays: Sequence[Relay]) -> None:
+        files.share_inputs(self.before.folder, self.after.folder, cell.case)
+        sides = []
+        for run, relay in zip(self.runs, relays, strict=True):
+            measured = run.measure(relay, cell)
+            if measured is not None:
+                sides.append(Side(run, relay, measured))
+        if sides:
+            self.after.listener("sampling in turn", cell)
+        sampled = _sampled(sides, self.settings)
+        for side in sampled:
+            side.conclude(self.name if len(sampled) == len(self.runs) else "")
 
-    def _sample(self, measured: list[Measured | None]) -> None:
-        """Samples of the sides that have a result, in turn; a side whose worker dies loses the cell."""
-        settings = self.sides[0].run.settings
-        if not settings.samples:
-            return
-        alive = [(side, one) for side, one in zip(self.sides, measured, strict=True) if one is not None]
-        both = len(alive) == len(self.sides)
-        for phase in PHASES:
-            if alive and (phase == "value" or alive[0][1].cell.operator != "value"):
-                alive = self._phase(phase, alive, settings.samples, settings.seconds / len(PHASES))
-        for _, one in alive:
-            if both and len(alive) == len(self.sides):
-                one.common["provenance"] = msgspec.structs.replace(one.common["provenance"], session=self.name)
 
-    def _phase(
-        self, phase: str, alive: list[tuple[Side, Measured]], least: int, seconds: float
-    ) -> list[tuple[Side, Measured]]:
-        """Samples of one phase, written into the results; returns the sides that still live."""
-        calls: list[int] = []
-        taken: list[list[float]] = [[] for _ in alive]
-        place = 0
-        try:
-            for place in range(len(alive)):
-                calls.append(alive[place][0].loops(phase))
-            start = perf_counter()
-            for count in range(max(least, clock.MOST_SAMPLES)):
-                if count >= least and perf_counter() - start > seconds:
-                    break
-                order = range(len(alive)) if count % 2 else reversed(range(len(alive)))  # neither always follows
-                for place in order:
-                    taken[place].append(alive[place][0].sample(phase, calls[place]))
-        except WorkerDied as death:
-            side, one = alive.pop(place)
-            side.run.lost(one, death)
-            return self._phase(phase, alive, least, seconds) if alive else []
-        for (_, one), loops, samples in zip(alive, calls, taken, strict=True):
-            changes = {phase: samples, f"loops_{phase}": loops}
-            one.result = msgspec.structs.replace(
-                one.result, seconds=msgspec.structs.replace(one.result.seconds, **changes)
-            )
-        return alive
+def _sampled(sides: Sequence[Side], settings: Settings) -> list[Side]:
+    """Takes the samples, in turn; returns the sides that could, and records the failure of one that could not."""
+    alive = list(sides)
+
+    def each(order: Sequence[Side], do: Callable[[Side], None]) -> None:
+        for side in order:
+            try:
+                do(side)
+            except Failed as error:
+                side.fail(error.failure)
+                alive.remove(side)
+
+    each(sides, Side.warm_up)
+    _settle(alive)
+    start = perf_counter()
+    for count in range(max(settings.samples, clock.MOST_SAMPLES)):
+        if not alive or (count >= settings.samples and perf_counter() - start > settings.seconds):
+            break
+        for phase in alive[0].phases:
+            # The two change places every round, so that neither always follows the other.
+            each(alive[::-1] if count % 2 else alive[:], partial(Side.take, phase=phase))
+    return alive
+
+
+def _settle(sides: Sequence[Side]) -> None:
+    """Gives both sides the same number of calls a sample, enough for the faster one's to last `clock.SHORTEST`.
+
+    The same, because the first calls after the other side's find the caches cold: two numbers that differ by chance,
+    above all one and two, make the times of one and the same code differ by some 20 %.
+    """
+    for phase in sides[0].phases if sides else ():
+        fastest, slowest = (max(pick(side.lasts[phase] for side in sides), 1e-7) for pick in (min, max))
+        calls = max(1, min(int(1.2 * clock.SHORTEST / fastest), int(LONGEST / slowest)))
+        for side in sides:
+            side.calls[phase] = calls

@@ -1,0 +1,49 @@
+"""What ``diffprog run --versus`` does besides ``diffprog run``: two runs in turn, and their comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from suite import cli_compare
+from suite.console import cell_listener, err, out, progress_bars
+from suite.records import Record
+from suite.run.driver import Settings
+from suite.run.installation import Installation
+from suite.run.versus import AFTER, BEFORE, Session
+from suite.spec import Cell
+
+
+def measure(
+    folder: Path, settings: Settings, other: Installation, cells: Sequence[Cell], *, resume: bool
+) -> list[Record]:
+    """Both runs, in turn; the records of both."""
+    progress = progress_bars()
+    session = Session(folder, settings, other, cell_listener(progress, 2 * len(cells)))
+    session.start(resume=resume)
+    try:
+        with progress:
+            before, after = session.run(cells)
+    except KeyboardInterrupt:
+        done = " and ".join(str(len(run.records)) for run in session.runs)
+        err.print(
+            f"\nStopped. {done} of {len(cells)} cells are kept in {session.before.folder} and {session.after.folder}; "
+            f"go on with --out {folder} --resume"
+        )
+        raise typer.Exit(130) from None
+    return [*before, *after]
+
+
+def show(folder: Path, *, report: bool, markdown: Path | None, fail_on_slower: bool) -> int:
+    """The comparison, and the reports of both runs; returns the exit code of ``diffprog compare``."""
+    from suite.report import build, comparison
+
+    before, after = folder / BEFORE, folder / AFTER
+    found = comparison.compare(before, after, comparison.Options())
+    cli_compare.show(found, markdown)
+    console = err if markdown == Path("-") else out  # standard output is the Markdown's
+    for run in (before, after):
+        console.print(f"Report: {build.write(run)}" if report else f"Records: {run}")
+    return found.exit_code(fail_on_slower=fail_on_slower)

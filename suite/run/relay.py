@@ -1,0 +1,78 @@
+"""The workers of a group, one after another: one that died costs the cell it was at, and a fresh one takes over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self, TypeVar
+
+from suite.measure import protocol
+from suite.run.workers import Worker, WorkerDied
+
+Answer = TypeVar("Answer", protocol.Ready, protocol.Result, protocol.Sampled)
+OnPhase = Callable[[str], None]
+
+
+class Relay:
+    """At most one living worker, started when it is first needed. Use as a context manager.
+
+    Args:
+        start: starts a worker.
+        opening: the request that opens it.
+        time_limit: seconds that a worker may take over a request.
+    """
+
+    def __init__(self, start: Callable[[], Worker], opening: Callable[[], protocol.Open], time_limit: float) -> None:
+        self._start, self._opening, self._time_limit = start, opening, time_limit
+        self._worker: Worker | None = None
+        self._opened: protocol.Ready | protocol.Failure | None = None
+
+    def open(self, on_phase: OnPhase = lambda name: None) -> protocol.Ready | protocol.Failure:
+        """An opened worker, or why there is none. A refusal to open stands; after a death the next call tries again."""
+        if isinstance(self._opened, protocol.Failure):
+            return self._opened
+        if self._worker is not None and not self._worker.alive:
+            self._end(None)
+        if self._opened is None:
+            on_phase("starting the worker")
+            self._worker = self._start()
+            try:
+                reply = self._worker.ask(self._opening(), self._time_limit, on_phase)
+            except WorkerDied as death:
+                return protocol.Failure(death.outcome, str(death))
+            self._opened = _expected(reply, protocol.Ready)
+        return self._opened
+
+    def ask(
+        self, request: protocol.Request, expected: type[Answer], on_phase: OnPhase = lambda name: None
+    ) -> Answer | protocol.Failure:
+        """The worker's answer; its death, and an answer of another kind, are failures with an outcome of their own."""
+        assert self._worker is not None
+        try:
+            reply = self._worker.ask(request, self._time_limit, on_phase)
+        except WorkerDied as death:
+            return protocol.Failure(death.outcome, str(death))
+        return _expected(reply, expected)
+
+    def _end(self, error: BaseException | None) -> None:
+        """Asks the worker to end; where something was raised, ends it at once."""
+        worker, self._worker, self._opened = self._worker, None, None
+        if worker is not None:
+            if error is None:
+                worker.close()
+            else:
+                worker.kill()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end(error)
+
+
+def _expected(reply: protocol.Reply, kind: type[Answer]) -> Answer | protocol.Failure:
+    if isinstance(reply, kind | protocol.Failure):
+        return reply
+    return protocol.Failure("error", f"the worker answered {type(reply).__name__}")

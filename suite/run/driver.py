@@ -161,8 +161,12 @@ class Run:
         while todo:  # a dead worker costs one cell; the next cell gets a fresh one
             with Worker(env, log, self.settings.threads, own or self.settings.command) as worker:
                 opened = self._open(worker, group, todo)
+                if group.alone and opened is not None and opened.rates is not None:
+                    continue  # what the rates took would be in the cell's peak
                 while opened is not None and todo and worker.alive:
                     self._run_cell(worker, opened, todo.pop(0))
+                    if group.alone:
+                        break
 
     def _open(self, worker: Worker, group: plan.Group, todo: list[Cell]) -> protocol.Ready | None:
         self.listener("starting the worker", todo[0])
@@ -207,7 +211,9 @@ class Run:
             inputs = files.write_inputs(self.folder, case)
             undefined = self._undefined(case, config, inputs)
             if not undefined and not self.settings.attempt:
-                undefined = engines.limit(cell.backend, cell.engine, cell.operator, case.task, case.variant)
+                undefined = engines.limit(
+                    cell.backend, cell.engine, cell.operator, case.task, case.variant, cell.device
+                )
             if undefined:
                 self._finish(cell, outcome="unsupported", reason=undefined, **common)
                 return
@@ -218,6 +224,9 @@ class Run:
             ready = worker.ask(prepare, self.settings.time_limit, on_phase)
             if isinstance(ready, protocol.Ready):
                 common["made_with"] = ready.made_with
+                if ready.switches:
+                    switches = opened.switches | ready.switches
+                    common["provenance"] = msgspec.structs.replace(common["provenance"], switches=switches)
                 checked = cell.precision == "float64" and (
                     cell.operator in ("jvp", "hvp") or cell == plan.reference_cell(case)
                 )
@@ -273,6 +282,7 @@ class Run:
             invariants=result.invariants,
             seconds=msgspec.structs.replace(result.seconds, import_=opened.seconds),
             memory=result.memory,
+            gpu=result.gpu,
             floor=roofline.floor(cell, config, self.rates.get(roofline.key_of(cell, self.settings.threads))),
             arrays=arrays_file,
             **common,

@@ -55,6 +55,7 @@ def environment(precision: str, device: str, threads: int, julia: Julia | None) 
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
         "NVIDIA_TF32_OVERRIDE": "0",
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as NVML numbers devices
         "PYTHONHASHSEED": "0",
         "PYTHONUNBUFFERED": "1",
     }

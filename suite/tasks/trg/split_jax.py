@@ -30,7 +30,7 @@ def svd(matrices: Array) -> Factors:
 
 
 def svd_by_qr(matrices: Array) -> Factors:
-    """QR iteration (gesvd): cuSOLVER's Jacobi, JAX's choice up to m = 1024, is less accurate on small singular values."""
+    """QR iteration (gesvd): cuSOLVER's Jacobi, JAX's choice up to m = 1024, is worse on small singular values."""
     factors: Factors = jax.lax.linalg.svd(matrices, algorithm=jax.lax.linalg.SvdAlgorithm.QR)
     return factors
 

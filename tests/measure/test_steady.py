@@ -43,8 +43,8 @@ def cell(events: list[str], **more: Any) -> Prepared:
     return Prepared(
         value=note("value"), derivative=note("derivative"), synchronise=note("sync"),
         fetch_value=note("fetch value", 1.0), fetch=note("fetch", (1.0, np.ones(1))), value_at=at, gradient_at=at,
-        outputs=dict, work=dict, value_by_hand=lambda calls: 0.01 * calls, derivative_by_hand=lambda calls: 0.01 * calls,
-        made_with="nothing", **more,
+        outputs=dict, work=dict, value_by_hand=lambda calls: 0.01 * calls,
+        derivative_by_hand=lambda calls: 0.01 * calls, made_with="nothing", **more,
     )  # fmt: skip
 
 

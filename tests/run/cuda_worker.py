@@ -1,7 +1,8 @@
-"""A worker that pretends to be on a GPU: NumPy on the CPU under the names of other backends; ``cuda_worker.py FAULT``."""
+"""A worker that pretends to be on a GPU: NumPy on the CPU under all backends' names; ``cuda_worker.py FAULT``."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from typing import Any
@@ -48,7 +49,7 @@ class Pretending(worker.Worker):
                 value, gradient = fetch(result)
                 return value, gradient * gradient.dtype.type(1.01)
 
-            self.prepared = worker.dataclasses.replace(self.prepared, fetch=fetch_wrong)
+            self.prepared = dataclasses.replace(self.prepared, fetch=fetch_wrong)
         return super().measure(request)
 
 

@@ -1,4 +1,4 @@
-"""Cells on a GPU as the parent sees them: judged by the CPU's float64 reference, each of JAX's in a process of its own."""
+"""Cells on a GPU as the parent sees them: judged by the CPU's float64 reference, JAX's each in its own process."""
 
 from __future__ import annotations
 

@@ -37,8 +37,11 @@ class Device:
             assert other.complete
             return float(other.at - made.at)
 
-        made.record, made.elapsed_time = record, elapsed
-        made.synchronize = lambda: (self.log.append("wait"), setattr(made, "complete", True))
+        def wait() -> None:
+            self.log.append("wait")
+            made.complete = True
+
+        made.record, made.elapsed_time, made.synchronize = record, elapsed, wait
         return made
 
     def stream(self) -> Any:

@@ -50,10 +50,8 @@ def cell(events: list[str], **more: Any) -> Prepared:
 
 def test_on_the_host_there_is_one_clock_and_no_transfer() -> None:
     seconds, told = steady.take(cell([]), "gradient", 3, 0.0, None)
-    assert [len(x) for x in (seconds.value, seconds.gradient, seconds.by_hand_value, seconds.by_hand_gradient)] == [
-        3
-    ] * 4
-    assert seconds.by_hand_gradient == [0.01] * 3
+    assert len(seconds.value) == len(seconds.gradient) == 3
+    assert seconds.by_hand_value == seconds.by_hand_gradient == [0.01] * 3
     assert seconds.events_value == seconds.to_device == seconds.to_host == []
     assert seconds.warm_up_value > 0 and seconds.settled_value is not None
     assert told == Gpu()

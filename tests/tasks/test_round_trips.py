@@ -1,7 +1,7 @@
 """What runs on a GPU without the host in between: looked for where there is none, in every timed call of every method.
 
-PyTorch: no number is read back, no constant is brought from the host, and nothing of a float32 cell is float64. Cells are
-run on the CPU, and their shapes alone on the device ``meta``, where a tensor of the CPU is one too many.
+PyTorch: no number is read back, no constant is brought from the host, and nothing of a float32 cell is float64. Cells
+are run on the CPU, and their shapes alone on the device ``meta``, where a tensor of the CPU is one too many.
 """
 
 from __future__ import annotations

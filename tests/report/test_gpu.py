@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from suite import engines
 from suite.records import Agreement, Errors, Floor, Gpu, GpuState, Journal, Memory, Provenance, Rates, Record, Seconds
-from suite.report import build, format, gpu, gpu_figure, gpu_page, style, tables
+from suite.report import build, format, gpu, gpu_figure, gpu_page, style, tables, terminal
 
 RATES = Rates(bandwidth=2.7e12, flops=5.3e13, cache=50 * 2**20)
 ORIGIN = Provenance(
@@ -139,8 +141,12 @@ def test_without_a_gpu_it_is_said_in_a_sentence(tmp_path: Path) -> None:
         "outcome": "unavailable", "reason": "no CUDA device", "mend": "get one", "agreement": None, "gpu": None,
         "seconds": Seconds(), "memory": Memory(), "floor": None, "provenance": None,
     }  # fmt: skip
-    html = write(tmp_path, on_cpu(), on_gpu(**gone), on_gpu("small", **gone))
-    assert "There is no GPU here that could be used: none of the 2 cells on cuda was run." in html
+    records = [on_cpu(), on_gpu(**gone), on_gpu("small", **gone)]
+    html = write(tmp_path, *records)
+    told = "There is no GPU here that could be used: none of the 2 cells on cuda was run."
+    console = Console(width=200, record=True, file=StringIO())
+    console.print(terminal.table(records))
+    assert told in html and told in console.export_text()
     assert "no CUDA device" in html and "<code>get one</code>" in html
     assert html.count("unavailable") == 1
     assert "<h2>Times</h2>" not in html and "data:image/png" not in html

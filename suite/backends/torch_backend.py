@@ -53,6 +53,7 @@ class TorchBackend:
         torch.backends.cuda.matmul.allow_tf32 = rounded
         torch.backends.cudnn.allow_tf32 = rounded
         torch.use_deterministic_algorithms(mode=True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # else every `empty` is written once for nothing
         if device == "cuda":
             # One library for all decompositions: which of two a heuristic takes would depend on the size.
             torch.backends.cuda.preferred_linalg_library("cusolver")

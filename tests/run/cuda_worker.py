@@ -38,7 +38,13 @@ class Pretending(worker.Worker):
         if request.device == "cuda" and isinstance(reply, protocol.Ready):
             self.monitor = Monitor()
             versions = {"process": str(os.getpid()), "gpu": "a GPU of paper"}
-            return msgspec.structs.replace(reply, versions=versions)
+            return msgspec.structs.replace(reply, versions=versions, switches={"tf32": "no"})
+        return reply
+
+    def prepare(self, request: protocol.Prepare) -> protocol.Reply:
+        reply = super().prepare(request)
+        if self.device == "cuda" and isinstance(reply, protocol.Ready):
+            return msgspec.structs.replace(reply, switches={"svd": "on paper"})
         return reply
 
     def measure(self, request: protocol.Measure) -> protocol.Reply:

@@ -56,6 +56,7 @@ def test_a_process_a_cell_where_the_peak_is_the_process_s(tmp_path: Path) -> Non
     processes: dict[str, list[str]] = {"torch": [], "jax": []}
     for cell in cells:
         assert cell.provenance is not None and cell.floor is not None
+        assert cell.provenance.switches == {"tf32": "no", "svd": "on paper"}
         assert cell.gpu is not None
         assert cell.gpu.states == [GpuState(when="before", celsius=50), GpuState(when="after", celsius=50)]
         processes[cell.backend].append(cell.provenance.versions["process"])

@@ -63,7 +63,8 @@ class Worker:
 
     def prepare(self, request: protocol.Prepare) -> protocol.Reply:
         self.say(protocol.Phase("set-up"))
-        self.__dict__.pop("prepared", None)  # what the cell before it held is not this one's
+        if hasattr(self, "prepared"):
+            del self.prepared  # what the cell before it held is not this one's
         self.host_before = memory.reset_peak()
         start = perf_counter()
         with np.load(request.inputs) as file:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 ENGINES = {
     "numpy": ("hand",),
-    "torch": ("eager", "func", "compile"),
+    "torch": ("eager", "func", "compile", "cudagraph"),
     "jax": ("reverse", "forward", "forward_over_reverse", "reverse_over_reverse"),
     "julia": ("zygote", "forwarddiff", "mooncake", "enzyme", "yao"),
 }
@@ -41,18 +41,31 @@ class Limit:
     reason: str
     tasks: tuple[str, ...] = ()
     variants: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
 
-    def holds(self, backend: str, engine: str, operator: str, task: str, variant: str) -> bool:
+    def holds(self, backend: str, engine: str, operator: str, task: str, variant: str, device: str) -> bool:
         """Whether the cell is one of these."""
         return (
             (self.backend, self.engine) == (backend, engine)
             and operator in self.operators
             and (not self.tasks or task in self.tasks)
             and (not self.variants or variant in self.variants)
+            and (not self.devices or device in self.devices)
         )
 
 
+ON_CUDA = "a CUDA graph is a recording of kernels on a CUDA device: there are none on cpu"
+
 LIMITS = (
+    Limit("torch", "cudagraph", ("value", "gradient", "jvp", "hvp"), ON_CUDA, devices=("cpu",)),
+    Limit(
+        "torch",
+        "cudagraph",
+        ("value", "gradient", "jvp", "hvp"),
+        "PyTorch reads the status of every decomposition on the host, which no CUDA graph may do",
+        tasks=("eigensolver", "trg"),
+        devices=("cuda",),
+    ),
     Limit("jax", "reverse", ("jvp", "hvp"), "reverse mode gives gradients: a jvp is forward's, an hvp takes two modes"),
     Limit("jax", "forward", ("hvp",), "forward mode gives first derivatives: an hvp takes two modes"),
     Limit("jax", "forward_over_reverse", ("gradient", "jvp"), "two modes give second derivatives only"),
@@ -78,7 +91,7 @@ LIMITS = (
 """Declared once, here, for the run, the report and the tests."""
 
 
-def limit(backend: str, engine: str, operator: str, task: str, variant: str) -> str:
+def limit(backend: str, engine: str, operator: str, task: str, variant: str, device: str = "cpu") -> str:
     """Why an engine cannot do a cell, or an empty string."""
-    found = (one.reason for one in LIMITS if one.holds(backend, engine, operator, task, variant))
+    found = (one.reason for one in LIMITS if one.holds(backend, engine, operator, task, variant, device))
     return next(found, "")

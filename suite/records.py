@@ -40,6 +40,19 @@ class Seconds(msgspec.Struct, frozen=True, kw_only=True, rename={"import_": "imp
     loops_value: int = 0
     """Calls behind each sample; a sample is their mean."""
     loops_gradient: int = 0
+    warm_up_value: int = 0
+    """Calls before the first sample, which are not counted."""
+    warm_up_gradient: int = 0
+    settled_value: bool | None = None
+    """Whether the warm-up ended because the time of a call had become steady; None where that could not be seen."""
+    settled_gradient: bool | None = None
+    to_device: list[float] = []
+    """Raw samples of moving all inputs, in the cell's precision, from the host's pageable memory to the device."""
+    to_host: list[float] = []
+    """Of bringing value and derivative back, where they are complete."""
+    events_value: list[float] = []
+    """The same function by the device's own events instead of the host's clock, sampled in turn with ``value``."""
+    events_gradient: list[float] = []
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +61,35 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     host_before: int | None = None
     host_peak: int | None = None
     device_peak: int | None = None
+
+
+class GpuState(msgspec.Struct, frozen=True, kw_only=True):
+    """A GPU at one moment, as NVML tells it; None is what it does not tell."""
+
+    when: str
+    """``before`` the steady samples, right ``after`` them, or while ``energy`` was taken."""
+    sm_mhz: int | None = None
+    memory_mhz: int | None = None
+    celsius: int | None = None
+    watts: float | None = None
+    slowed: list[str] | None = None
+    """Why the clocks are below their highest."""
+
+
+class Gpu(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured on a GPU besides times and memory."""
+
+    states: list[GpuState] = []
+    """In the order in which they were taken."""
+    joules: float | None = None
+    """Energy of one call of the derivative (of the value, where there is none), of the whole board, idle power too."""
+    energy_calls: int = 0
+    """Calls that ``joules`` is the mean of."""
+    energy_seconds: float | None = None
+    """What these calls took together."""
+    round_trips_value: int | None = None
+    """How often the host waits for the device within one call, as far as the framework counts it."""
+    round_trips_gradient: int | None = None
 
 
 class Errors(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,6 +205,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     agreement: Agreement | None = None
     floor: Floor | None = None
     """None where it is not known: no rates were measured, or the task declares no such demand."""
+    gpu: Gpu | None = None
+    """None for cells that did not run on a GPU."""
     arrays: str = ""
     """The cell's arrays, relative to the report folder."""
     provenance: Provenance | None = None

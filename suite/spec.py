@@ -155,7 +155,8 @@ class Functions:
     ``made_with`` says in a word or two what computes.
     ``loss`` is the value as the framework's engines can differentiate it, None for a method that is a rule of its own
     for gradients. ``jvp`` and ``hvp`` of ``(theta, data, v)`` return ``(loss, dL/dθ·v)`` and ``(loss, d²L/dθ²·v)``;
-    None where an engine makes them from ``loss``, or there are none.
+    None where an engine makes them from ``loss``, or there are none. ``switches`` are by device what the task chose
+    among the framework's algorithms, for the record.
     """
 
     value: Callable[[Any, Any], Any]
@@ -166,6 +167,7 @@ class Functions:
     loss: Callable[[Any, Any], Any] | None = None
     jvp: Callable[[Any, Any, Any], tuple[Any, Any]] | None = None
     hvp: Callable[[Any, Any, Any], tuple[Any, Any]] | None = None
+    switches: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

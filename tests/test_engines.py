@@ -8,7 +8,7 @@ from suite import engines, tasks
 from suite.backends import find_julia
 from suite.engines import ENGINES, LIMITS
 from suite.run import plan
-from suite.spec import BACKENDS, OPERATORS, Case, Cell
+from suite.spec import BACKENDS, DEVICES, OPERATORS, Case, Cell
 from tests.conftest import Runner
 
 VARIANTS = {"flow": ("quadratic",), "eigensolver": ("spectrum",), "qcbm": ("gaussian",), "trg": ("classic",)}
@@ -59,6 +59,7 @@ def test_limits_name_what_there_is_and_why(limit: engines.Limit) -> None:
     assert set(limit.operators) <= set(OPERATORS)
     assert set(limit.tasks) <= set(tasks.NAMES)
     assert set(limit.variants) <= {variant for name in tasks.NAMES for variant in tasks.get(name).variants}
+    assert set(limit.devices) <= set(DEVICES)
     assert len(limit.reason) > 20
 
 

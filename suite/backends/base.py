@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from suite import engines
+from suite.measure.clock import Run
 from suite.measure.rates import Probes
 from suite.spec import Array, Arrays
 
@@ -58,6 +59,11 @@ class Prepared:
     engine, at other parameters, given and returned on the host: for finite differences and identities.
     ``value_by_hand(n)`` and ``derivative_by_hand(n)`` call the bare function n times the way a user would, each call
     complete before the next, and return the seconds it took: the yardstick for what the harness costs.
+
+    ``switches`` are those that the task itself chose, such as the driver of an SVD. On a GPU ``place`` moves all inputs
+    from the host to the device once more and returns them; and where the framework offers it, ``by_events`` makes of a
+    call a function that times n of them by the device's own events, and ``round_trips`` counts how often the host waits
+    for the device within a call.
     """
 
     value: Callable[[], Any]
@@ -72,6 +78,10 @@ class Prepared:
     value_by_hand: Callable[[int], float]
     derivative_by_hand: Callable[[int], float]
     made_with: str
+    switches: dict[str, str] = field(default_factory=dict)
+    place: Callable[[], Any] | None = None
+    by_events: Callable[[Callable[[], Any]], Run] | None = None
+    round_trips: Callable[[Callable[[], Any]], int] | None = None
 
 
 class Adam(Protocol):

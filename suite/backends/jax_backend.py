@@ -72,7 +72,11 @@ class JaxBackend:
             return jax.device_put(x.astype(self.precision), self.device)
 
         host = in_precision(inputs, self.precision)
-        data = {name: jax.device_put(array, self.device) for name, array in host.items()}
+
+        def place_all() -> dict[str, Any]:
+            return {name: jax.device_put(array, self.device) for name, array in host.items()}
+
+        data = place_all()
         theta = data.pop("params")
         value, gradient = jax.jit(functions.value), jax.jit(functions.gradient)
         derivative = jax.jit(jax_engines.derivative(functions, ask.named(self.name, task)))
@@ -103,6 +107,8 @@ class JaxBackend:
             value_by_hand=loop(value, theta, data),
             derivative_by_hand=loop(derivative, *arguments),
             made_with=functions.made_with,
+            switches=dict(functions.switches.get("cuda" if self.device.platform == "gpu" else "cpu", {})),
+            place=place_all if self.device.platform == "gpu" else None,
         )
 
     def trainer(self, task: str, config: Any, method: str, batches: Sequence[Arrays], source: Array) -> Trainer:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any
 
-from suite import tasks
+from suite import engines, tasks
 from suite.backends.base import GRADIENT, Ask, Prepared, Trainer, Unavailable, Unsupported, in_precision
 from suite.measure import rates
 from suite.spec import Array, Arrays, dtype
@@ -52,27 +53,37 @@ class TorchBackend:
         torch.backends.cuda.matmul.allow_tf32 = rounded
         torch.backends.cudnn.allow_tf32 = rounded
         torch.use_deterministic_algorithms(mode=True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # else every `empty` is written once for nothing
+        if device == "cuda":
+            # One library for all decompositions: which of two a heuristic takes would depend on the size.
+            torch.backends.cuda.preferred_linalg_library("cusolver")
 
     def prepare(self, task: str, config: Any, method: str, inputs: Arrays, ask: Ask = GRADIENT) -> Prepared:
-        from suite.backends import torch_engines
+        from suite.backends import torch_cuda, torch_engines
 
-        torch = self.torch
+        torch, on_gpu = self.torch, self.device.type == "cuda"
         try:
             functions = tasks.functions(task, self.name, config, method)
         except NotImplementedError as error:
             raise Unsupported(str(error)) from error
         host = in_precision(inputs, self.precision)
-        data = {name: torch.from_numpy(array).to(self.device) for name, array in host.items()}
+
+        def place() -> dict[str, Any]:
+            return {name: torch.from_numpy(array).to(self.device) for name, array in host.items()}
+
+        data = place()
         theta = data.pop("params")
         ask = ask.named(self.name, task)
+        if ask.engine == "cudagraph" and not on_gpu:
+            raise Unsupported(engines.ON_CUDA)
         value, derivative = torch_engines.build(functions, ask)
-        if ask.engine != "eager" and functions.loss is not None:
+        if ask.engine not in ("eager", "cudagraph") and functions.loss is not None:
             functions.loss(theta, data)  # what a task keeps from its first call must not be made within a transform
         arguments: tuple[Any, ...] = (theta, data)
         if ask.operator in ("jvp", "hvp"):
             arguments += (torch.from_numpy(ask.direction.astype(self.precision)).to(self.device),)
-        on_gpu = self.device.type == "cuda"
         if on_gpu:
+            gc.collect()  # what the cell before this one held may be in cycles
             torch.cuda.reset_peak_memory_stats()
 
         def synchronise(result: Any) -> None:
@@ -103,6 +114,10 @@ class TorchBackend:
             value_by_hand=loop(value, theta, data),
             derivative_by_hand=loop(derivative, *arguments),
             made_with=functions.made_with,
+            switches=dict(functions.switches.get(self.device.type, {})),
+            place=place if on_gpu else None,
+            by_events=partial(torch_cuda.by_events, torch) if on_gpu else None,
+            round_trips=partial(torch_cuda.round_trips, torch) if on_gpu else None,
         )
 
     def trainer(self, task: str, config: Any, method: str, batches: Sequence[Arrays], source: Array) -> Trainer:
@@ -148,7 +163,13 @@ class TorchBackend:
             "interop_threads": str(torch.get_num_interop_threads()),
             "float32_matmul_precision": torch.get_float32_matmul_precision(),
             "tf32": str(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32),
-        }
+        } | self._cuda_switches()
+
+    def _cuda_switches(self) -> dict[str, str]:
+        if self.device.type != "cuda":
+            return {}
+        library = self.torch.backends.cuda.preferred_linalg_library()
+        return {"linalg_library": str(library).rsplit(".", 1)[-1].lower()}
 
     def probes(self) -> rates.Probes:
         torch = self.torch

@@ -1,12 +1,14 @@
-"""Operators by PyTorch's engines: eager autograd, the transforms of ``torch.func``, and ``torch.compile``."""
+"""Operators by PyTorch's engines: eager autograd, CUDA graphs of it, ``torch.func``'s transforms, ``torch.compile``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 
+from suite.backends import torch_cuda
 from suite.backends.base import Ask, Unsupported
 from suite.spec import Functions
 
@@ -19,6 +21,9 @@ def build(functions: Functions, ask: Ask) -> tuple[Function, Function]:
     Raises:
         Unsupported: if the method is a rule of its own that this engine cannot replace.
     """
+    if ask.engine == "cudagraph":
+        value, derivative = build(functions, replace(ask, engine="eager"))
+        return torch_cuda.captured(torch, value), torch_cuda.captured(torch, derivative)
     if ask.engine == "eager" and ask.operator in ("value", "gradient"):
         return functions.value, functions.gradient
     by_rule = getattr(functions, ask.operator, None)
@@ -32,8 +37,8 @@ def build(functions: Functions, ask: Ask) -> tuple[Function, Function]:
     operator = "gradient" if ask.operator == "value" else ask.operator
     if ask.engine == "compile":
         backend = "inductor" if operator == "gradient" else forward_inductor
-        value: Function = torch.no_grad()(loss)
-        return compiled(value), compiled(_FUNC[operator](loss), backend)
+        plain: Function = torch.no_grad()(loss)
+        return compiled(plain), compiled(_FUNC[operator](loss), backend)
     family = _EAGER if ask.engine == "eager" else _FUNC
     return functions.value, family[operator](loss)
 

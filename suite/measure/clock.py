@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from statistics import median
 from time import perf_counter
 from typing import Any
 
@@ -17,8 +18,13 @@ Run = Callable[[int], float]
 SHORTEST = 2e-3
 """Seconds a sample lasts at least: a thousand times what reading the clock costs."""
 MOST_SAMPLES = 40
-WARM_UP = 0.1
-"""Seconds of untimed calls before the first sample; one call at least."""
+WARM_UP, MOST_WARM_UP = 0.1, 0.5
+"""Seconds of uncounted calls before the first sample, one call at least: so many, and so many at most."""
+BLOCK = WARM_UP / 5
+"""Seconds of a block of the warm-up, or `BLOCK_CALLS` calls: what is compared with the block before."""
+BLOCK_CALLS = 200
+SETTLED = 0.05
+"""The warm-up ends when the medians of two consecutive blocks differ by no more than this, relative to the first."""
 
 
 def timed(call: Callable[[], Any], synchronise: Callable[[Any], None]) -> tuple[float, Any]:
@@ -43,9 +49,13 @@ def looped(call: Callable[[], Any], synchronise: Callable[[Any], None]) -> Run:
 
 @dataclass
 class Samples:
-    """Raw samples in seconds a call, and the number of calls behind each."""
+    """Raw samples in seconds a call, the number of calls behind each, and the warm-up before them."""
 
     loops: int
+    warm_up: int = 0
+    """Calls."""
+    settled: bool | None = None
+    """Whether it ended because the time of a call had become steady; None if not even two blocks fitted in."""
     seconds: list[float] = field(default_factory=list)
 
 
@@ -58,7 +68,10 @@ def sample(runs: Mapping[str, Run], least: int, seconds: float) -> dict[str, Sam
         least: samples of each, at least.
         seconds: about how long to go on beyond that (all runs together).
     """
-    taken = {name: Samples(_loops(run)) for name, run in runs.items()}
+    taken: dict[str, Samples] = {}
+    for name, run in runs.items():
+        calls, settled = warm_up(run)
+        taken[name] = Samples(_loops(run), calls, settled)
     ordered = list(runs.items())
     swapped = [run for pair in _in_pairs(ordered) for run in reversed(pair)]
     gc.collect()
@@ -87,12 +100,27 @@ def _in_pairs(runs: list[tuple[str, Run]]) -> list[list[tuple[str, Run]]]:
     return [runs[start : start + 2] for start in range(0, len(runs), 2)]
 
 
+def warm_up(run: Run) -> tuple[int, bool | None]:
+    """Calls until their time is steady, within bounds; the number of calls, and whether it became steady.
+
+    Blocks of `BLOCK` seconds or `BLOCK_CALLS` calls, five at least unless calls are longer than a block, until the
+    medians of the last two differ by no more than `SETTLED`, or `MOST_WARM_UP` seconds or as many blocks have passed.
+    """
+    spent, calls, blocks = 0.0, 0, list[float]()
+    while True:
+        block: list[float] = []
+        while sum(block) < BLOCK and len(block) < BLOCK_CALLS:
+            block.append(run(1))
+        spent, calls = spent + sum(block), calls + len(block)
+        blocks.append(median(block))
+        settled = abs(blocks[-1] - blocks[-2]) <= SETTLED * blocks[-2] if len(blocks) > 1 else None
+        enough = spent >= WARM_UP or len(blocks) >= WARM_UP / BLOCK
+        if (enough and settled) or spent >= MOST_WARM_UP or len(blocks) >= MOST_WARM_UP / BLOCK:
+            return calls, settled
+
+
 def _loops(run: Run) -> int:
-    """Warms up, and returns how many calls last ``SHORTEST``."""
-    spent, calls = 0.0, 0
-    while spent < WARM_UP and calls < 1000:
-        spent += run(1)
-        calls += 1
+    """How many calls last ``SHORTEST``."""
     loops, lasted = 1, run(1)
     while lasted < SHORTEST and loops < 1_000_000:
         loops = max(loops + 1, int(1.2 * loops * SHORTEST / max(lasted, 1e-7)))

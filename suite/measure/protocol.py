@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
-from suite.records import Memory, Rates, Seconds
+from suite.records import Gpu, Memory, Rates, Seconds
 
 VERSION = 1
 """Raised by each change after which an old worker and a new parent, or the reverse, misunderstand each other."""
@@ -106,6 +106,7 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     made_with: str = ""
     versions: dict[str, str] = {}
     switches: dict[str, str] = {}
+    """After ``Open`` those of the framework, after ``Prepare`` those that the task itself chose."""
     protocol: int = 0
     """After ``Open``: the version that the worker speaks."""
     rates: Rates | None = None
@@ -124,6 +125,8 @@ class Result(msgspec.Struct, frozen=True, tag="result"):
     finite_differences_tolerance: float | None = None
     identity: float | None = None
     identity_tolerance: float | None = None
+    gpu: Gpu | None = None
+    """Of a cell on a GPU."""
 
 
 class Sampled(msgspec.Struct, frozen=True, tag="sampled"):

@@ -10,18 +10,15 @@ from pathlib import Path
 from time import perf_counter, time
 from typing import BinaryIO
 
+import msgspec
 import numpy as np
 import psutil
 
 from suite import backends, tasks
 from suite.backends.base import Ask, Backend, Prepared, Unavailable, Unsupported
-from suite.measure import clock, finite_differences, fitting, memory, protocol, rates
-from suite.records import Memory, Seconds
+from suite.measure import clock, finite_differences, fitting, gpu, memory, protocol, rates, steady
+from suite.records import Gpu, Memory, Seconds
 from suite.spec import Arrays, dtype
-
-LONG_CALL = 1.0
-"""Seconds. On longer calls what the harness costs is not measured: it cannot matter, and would double the run."""
-
 
 IDENTITY = 450
 """Roundings that the two sides of the adjoint identity may differ by, at least: 1e-13 in float64."""
@@ -36,6 +33,7 @@ class Worker:
         self.replies = replies
         self.backend: Backend
         self.prepared: Prepared
+        self.monitor: gpu.Monitor | None = None
         self.inputs: Arrays
         self.setup = 0.0
         self.host_before = 0
@@ -54,6 +52,9 @@ class Worker:
         self.backend.open(request.precision, request.device, request.threads)
         seconds = time() - psutil.Process().create_time()
         versions, switches = self.backend.versions(), self.backend.switches()
+        if request.device == "cuda" and (monitor := gpu.connect()) is not None:
+            self.monitor = monitor
+            versions, switches = versions | monitor.versions(), switches | monitor.switches()
         found = None
         if request.rates > 0:
             self.say(protocol.Phase("rates of the device"))
@@ -62,6 +63,8 @@ class Worker:
 
     def prepare(self, request: protocol.Prepare) -> protocol.Reply:
         self.say(protocol.Phase("set-up"))
+        if hasattr(self, "prepared"):
+            del self.prepared  # what the cell before it held is not this one's
         self.host_before = memory.reset_peak()
         start = perf_counter()
         with np.load(request.inputs) as file:
@@ -75,7 +78,7 @@ class Worker:
         ask = Ask(request.operator, request.engine, self.directions[0])
         self.prepared = self.backend.prepare(request.task, config, request.method, self.inputs, ask)
         self.setup = perf_counter() - start
-        return protocol.Ready(self.setup, made_with=self.prepared.made_with)
+        return protocol.Ready(self.setup, made_with=self.prepared.made_with, switches=self.prepared.switches)
 
     def measure(self, request: protocol.Measure) -> protocol.Reply:
         cell = self.prepared
@@ -83,55 +86,35 @@ class Worker:
         first_value, result = clock.timed(cell.value, cell.synchronise)
         value = cell.fetch_value(result)
         arrays: Arrays = {"value": np.asarray(value)}
-        runs = {"value": clock.looped(cell.value, cell.synchronise)}
-        by_hand = {"value_by_hand": cell.value_by_hand}
         first_gradient = None
         if self.operator != "value":
             first_gradient, result = clock.timed(cell.derivative, cell.synchronise)
             value, arrays[self.operator] = cell.fetch(result)
             arrays["value"] = np.asarray(value)
-            runs["gradient"] = clock.looped(cell.derivative, cell.synchronise)
-            by_hand["gradient_by_hand"] = cell.derivative_by_hand
         del result
-        taken: dict[str, clock.Samples] = {}
+        seconds, told = Seconds(), Gpu()
         if request.samples:
             self.say(protocol.Phase("sampling"))
-            taken = self._samples(request, runs, by_hand)
+            seconds, told = steady.take(cell, self.operator, request.samples, request.seconds, self.monitor)
         used = Memory(host_before=self.host_before, host_peak=memory.peak(), device_peak=self.backend.device_peak())
         self.say(protocol.Phase("checking"))
         difference, identity = self._finite_differences(request.directions, arrays), self._identity(arrays)
         invariants = cell.work()
         arrays |= cell.outputs()
         np.savez(request.arrays, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its options
-        none = clock.Samples(0)
         return protocol.Result(
             value=value if np.isfinite(value) else None,
             invariants=invariants,
-            seconds=Seconds(
-                setup=self.setup,
-                first_value=first_value,
-                first_gradient=first_gradient,
-                value=taken.get("value", none).seconds,
-                gradient=taken.get("gradient", none).seconds,
-                by_hand_value=taken.get("value_by_hand", none).seconds,
-                by_hand_gradient=taken.get("gradient_by_hand", none).seconds,
-                loops_value=taken.get("value", none).loops,
-                loops_gradient=taken.get("gradient", none).loops,
+            seconds=msgspec.structs.replace(
+                seconds, setup=self.setup, first_value=first_value, first_gradient=first_gradient
             ),
             memory=used,
             finite_differences=difference[0],
             finite_differences_tolerance=difference[1],
             identity=identity[0],
             identity_tolerance=identity[1],
+            gpu=None if told == Gpu() else told,
         )
-
-    def _samples(
-        self, request: protocol.Measure, runs: dict[str, clock.Run], by_hand: dict[str, clock.Run]
-    ) -> dict[str, clock.Samples]:
-        """Steady samples of the functions, each beside its bare loop unless a call is long."""
-        if max(run(1) for run in runs.values()) < LONG_CALL:
-            runs = {name: run for pair in zip(runs.items(), by_hand.items(), strict=True) for name, run in pair}
-        return clock.sample(runs, request.samples, request.seconds)
 
     def _finite_differences(self, directions: int, arrays: Arrays) -> tuple[float | None, float | None]:
         """The derivative against differences of the cell's own value or gradient, along the host's directions."""

@@ -10,6 +10,7 @@ from suite.records import Journal
 from suite.report import (
     figures,
     fit_page,
+    gpu_page,
     growth,
     growth_figure,
     page,
@@ -23,6 +24,8 @@ from suite.report import (
 
 def write(folder: Path) -> Path:
     """Writes tables/, figures/, summary.md and index.html from the records and arrays of a run, or of a fit.
+
+    Where cells on ``cuda`` were asked for, gpu.html too.
 
     The records and arrays are only read. Returns the path of the page.
 
@@ -58,6 +61,8 @@ def write(folder: Path) -> Path:
         report = page.Report(folder, records, cells, frames["pairs"], charts, scenes, page.rows(frames["growth"]))
         page.replace(folder / "summary.md", page.summary(report))
         page.replace(folder / "index.html", page.html(report))
+        with style.settings():
+            gpu_page.write(folder, records, cells)
     except OSError as error:
         raise UsageError(f"cannot write the report into {folder}: {error}") from error
     return folder / "index.html"

@@ -58,6 +58,15 @@ def rate(number: float | None, unit: str) -> str:
     return f"{_digits(number / scale)} {prefix}{unit}"
 
 
+def quantity(number: float | None, unit: str) -> str:
+    """A quantity such as ``12.3 mJ``: powers of ten."""
+    if number is None or not math.isfinite(number):
+        return ABSENT
+    prefixes = (("k", 1e3), ("", 1.0), ("m", 1e-3), ("µ", 1e-6), ("n", 1e-9))
+    prefix, scale = next((p for p in prefixes if number >= 0.9995 * p[1]), prefixes[-1])
+    return f"{_digits(number / scale)} {prefix}{unit}"
+
+
 def count(number: float) -> str:
     """A whole number with its thousands apart."""
     return f"{number:,.0f}".replace(",", "\u202f")

@@ -29,9 +29,9 @@ def points(cells: pd.DataFrame) -> pd.DataFrame:
     cells that agree are counted: what a wrong answer costs is of no interest.
     """
     found = cells[cells["outcome"] == "ok"].copy()
-    known = [_extent(*key) for key in found[["task", "variant", "size"]].itertuples(index=False)]
+    known = [extent(*key) for key in found[["task", "variant", "size"]].itertuples(index=False)]
     found["extent_name"] = [name for name, _ in known]
-    found["extent"] = [extent for _, extent in known]
+    found["extent"] = [number for _, number in known]
     found["extent"] = found["extent"].astype("float64")
     memory = (found["host_peak_bytes"] - found["host_before_bytes"]).astype("float64")
     found["memory_bytes"] = memory.where(memory >= LEAST_MEMORY)
@@ -44,7 +44,7 @@ def points(cells: pd.DataFrame) -> pd.DataFrame:
     return found.sort_values(["rank", "extent"])[list(_POINTS)].reset_index(drop=True)
 
 
-def _extent(task: str, variant: str, size: str) -> tuple[str, float]:
+def extent(task: str, variant: str, size: str) -> tuple[str, float]:
     """What the cost grows with; NaN for records of a case that the suite does not have any more."""
     try:
         declared = tasks.get(task)

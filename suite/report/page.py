@@ -45,6 +45,11 @@ def _noted(row: dict[str, Any]) -> dict[str, str]:
     return {"engine_note": "" if row["engine"] == usual else row["engine"]}
 
 
+def shown(cell: dict[str, Any]) -> dict[str, Any]:
+    """A row of the table of cells with what the pages say of it besides."""
+    return cell | _noted(cell) | {"dear": evidence.dear(cell), "goal": goal(cell["task"], cell["method"])}
+
+
 def by_case(entries: Iterable[Any]) -> list[tuple[str, list[Any]]]:
     """Rows or pieces of evidence by case, the cases in order of appearance."""
     cases: dict[str, list[Any]] = {}
@@ -95,10 +100,7 @@ class Report:
 
     @cached_property
     def cells(self) -> list[dict[str, Any]]:
-        return [
-            cell | _noted(cell) | {"dear": evidence.dear(cell), "goal": goal(cell["task"], cell["method"])}
-            for cell in rows(self.frame)
-        ]
+        return [shown(cell) for cell in rows(self.frame)]
 
     @property
     def timed(self) -> list[dict[str, Any]]:
@@ -111,6 +113,11 @@ class Report:
     @property
     def dear(self) -> list[dict[str, Any]]:
         return [cell for cell in self.cells if cell["dear"]]
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether there is a page for cells on ``cuda``."""
+        return any(record.device == "cuda" for record in self.records)
 
     @property
     def floored(self) -> list[dict[str, Any]]:
@@ -216,6 +223,7 @@ def environment() -> Environment:
         "tax": format.tax,
         "count": format.count,
         "rate": format.rate,
+        "quantity": format.quantity,
         "exponent": format.exponent,
         "clip": format.clip,
         "md": format.markdown,

@@ -19,14 +19,17 @@ from suite.agree import errors
 from suite.agree.timings import NOISE
 from suite.errors import UsageError
 from suite.records import Errors, Record
-from suite.report import arrays
+from suite.report import arrays, gpu
 from suite.spec import Array, Case, Layout
 
 IDENTITY = ("case", "task", "variant", "size", "seed", "backend", "engine", "method", "operator", "precision", "device")
-_COUNTS = ("parameters", "value_loops", "gradient_loops", "host_before_bytes", "host_peak_bytes", "device_peak_bytes")
+_COUNTS = (
+    "parameters", "value_loops", "gradient_loops", "host_before_bytes", "host_peak_bytes", "device_peak_bytes",
+    *gpu.COUNTS,
+)  # fmt: skip
 _TEXTS = (
     *IDENTITY, "data", "outcome", "reason", "mend", "reference", "worst_component",
-    "closed_form_worst_component", "value_bound", "gradient_bound", "cpu", "gpu", "started",
+    "closed_form_worst_component", "value_bound", "gradient_bound", "cpu", "gpu", "started", *gpu.TEXTS,
 )  # fmt: skip
 PAIR_ERRORS = ("relative_l2", "max_rho", "cosine", "worst_component")
 _PAIRS = ("case", "operator", "precision", "device", "first", "second", *PAIR_ERRORS, "tolerance")
@@ -135,6 +138,7 @@ def _row(record: Record) -> dict[str, Any]:
         "host_before_bytes": memory.host_before,
         "host_peak_bytes": memory.host_peak,
         "device_peak_bytes": memory.device_peak,
+        **gpu.columns(record),
         "threads": origin.threads if origin else None,
         "cpu": origin.cpu if origin else "",
         "gpu": origin.gpu if origin else "",
@@ -156,13 +160,15 @@ def cells(records: Sequence[Record]) -> pd.DataFrame:
             frame[name] = frame[name].astype("Int64")
         elif name.endswith("noisy"):
             frame[name] = frame[name].astype(bool)
+        elif name.endswith("_settled"):
+            frame[name] = frame[name].astype("boolean")
         elif name not in (*_TEXTS, "label"):
             frame[name] = frame[name].astype("float64")
     return frame
 
 
 def samples(records: Sequence[Record]) -> pd.DataFrame:
-    """Every raw sample in long form: ``quantity`` value or gradient, ``source`` harness or by_hand, ``sample_s``."""
+    """Every raw sample in long form: ``quantity`` value or gradient, ``source`` harness, by_hand or events."""
     rows: list[dict[str, Any]] = []
     for record in records:
         time = record.seconds
@@ -171,6 +177,8 @@ def samples(records: Sequence[Record]) -> pd.DataFrame:
             ("value", "by_hand", time.by_hand_value, time.loops_value),
             ("gradient", "harness", time.gradient, time.loops_gradient),
             ("gradient", "by_hand", time.by_hand_gradient, time.loops_gradient),
+            ("value", "events", time.events_value, time.loops_value),
+            ("gradient", "events", time.events_gradient, time.loops_gradient),
         ):
             common = _identity(record) | {"quantity": quantity, "source": source, "loops": loops}
             rows.extend(common | {"index": index, "sample_s": sample} for index, sample in enumerate(taken))

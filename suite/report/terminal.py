@@ -14,7 +14,7 @@ from rich.text import Text
 
 from suite.fits import FitRecord
 from suite.records import Record
-from suite.report import evidence, format, tables
+from suite.report import evidence, format, gpu, tables
 from suite.report.goals import goal
 from suite.report.page import by_case, rows
 
@@ -111,6 +111,8 @@ def _row(cell: dict[str, Any]) -> dict[str, Text]:
 def _footer(records: Sequence[Record]) -> list[Text]:
     counts = Counter(record.outcome for record in records)
     lines = [Text(", ").join(Text(f"{number} ") + _outcome(name) for name, number in counts.most_common())]
+    if any(record.device == "cuda" for record in records):
+        lines.append(Text(gpu.verdict(records)[0]))
     for record in records:
         if record.outcome in evidence.FAILURES:
             name = f"{record.cell.case.key}, {tables.label(record)}, {record.precision} on {record.device}"

@@ -193,7 +193,7 @@ class Run:
                 rates=min(RATES, settings.seconds) if wanted else 0.0,
             )  # fmt: skip
 
-        return Relay(lambda: Worker(env, log, settings.threads, command), opening, settings.time_limit)
+        return Relay(lambda: Worker(env, log, settings.threads, command), opening, settings.time_limit, group.alone)
 
     def measure(self, relay: Relay, cell: Cell) -> Measured | None:
         """Has a cell measured; None if that did not come to a result: then the cell has its record already."""
@@ -205,13 +205,18 @@ class Run:
         if cell.backend == "julia" and search.julia is None and "julia" not in self.settings.workers:
             self._finish(cell, outcome="unavailable", reason=search.reason, mend=search.mend)
             return None
+        if relay.alone:
+            relay.retire()
         opened = relay.open(on_phase)
+        key = roofline.key_of(cell, self.settings.threads)
+        if isinstance(opened, protocol.Ready) and opened.rates is not None and self.rates.get(key) is None:
+            self.rates.note(key, opened.rates)
+            if relay.alone:  # what the rates took would be in the cell's peak
+                relay.retire()
+                opened = relay.open(on_phase)
         if isinstance(opened, protocol.Failure):
             self.fail(cell, opened, {})
             return None
-        key = roofline.key_of(cell, self.settings.threads)
-        if opened.rates is not None and self.rates.get(key) is None:
-            self.rates.note(key, opened.rates)
         case = cell.case
         task = tasks.get(case.task)
         config = task.configure(case.variant, case.size)
@@ -225,7 +230,7 @@ class Run:
         inputs = files.write_inputs(self.folder, case)
         undefined = self._undefined(case, config, inputs)
         if not undefined and not self.settings.attempt:
-            undefined = engines.limit(cell.backend, cell.engine, cell.operator, case.task, case.variant)
+            undefined = engines.limit(cell.backend, cell.engine, cell.operator, case.task, case.variant, cell.device)
         if undefined:
             self._finish(cell, outcome="unsupported", reason=undefined, **common)
             return None
@@ -238,6 +243,9 @@ class Run:
             self.fail(cell, ready, common)
             return None
         common["made_with"] = ready.made_with
+        if ready.switches:
+            switches = opened.switches | ready.switches
+            common["provenance"] = msgspec.structs.replace(common["provenance"], switches=switches)
         checked = cell.precision == "float64" and (cell.operator in ("jvp", "hvp") or cell == plan.reference_cell(case))
         measure = protocol.Measure(
             0 if self.settings.in_turn else self.settings.samples,
@@ -283,6 +291,7 @@ class Run:
             invariants=result.invariants,
             seconds=msgspec.structs.replace(result.seconds, import_=measured.opened.seconds),
             memory=result.memory,
+            gpu=result.gpu,
             floor=roofline.floor(cell, config, self.rates.get(roofline.key_of(cell, self.settings.threads))),
             arrays=measured.arrays_file,
             **measured.common,

@@ -46,6 +46,11 @@ class Group:
     precision: str
     cells: tuple[Cell, ...]
 
+    @property
+    def alone(self) -> bool:
+        """Whether each cell gets a process of its own: JAX tells the peak of a GPU's memory for the whole process."""
+        return (self.backend, self.device) == ("jax", "cuda")
+
 
 def reference_cell(case: Case, operator: str = "gradient", precision: str = "float64") -> Cell:
     """The cell that the others of its case and operator are compared with; a value goes with the gradient."""
@@ -62,7 +67,7 @@ def _engines(request: Request, backend: str, task: str, operator: str) -> list[s
     asked = [name for name in known if "all" in request.engines or name in request.engines]
     if operator != "value" or not asked:
         return asked
-    return list(dict.fromkeys([usual, *(name for name in asked if name == "compile")]))
+    return list(dict.fromkeys([usual, *(name for name in asked if name in ("compile", "cudagraph"))]))
 
 
 def cells(request: Request) -> list[Cell]:

@@ -20,9 +20,17 @@ class Relay:
         start: starts a worker.
         opening: the request that opens it.
         time_limit: seconds that a worker may take over a request.
+        alone: whether each cell is to have a worker of its own; who asks for cells then calls `retire` before each.
     """
 
-    def __init__(self, start: Callable[[], Worker], opening: Callable[[], protocol.Open], time_limit: float) -> None:
+    def __init__(
+        self,
+        start: Callable[[], Worker],
+        opening: Callable[[], protocol.Open],
+        time_limit: float,
+        alone: bool = False,
+    ) -> None:
+        self.alone = alone
         self._start, self._opening, self._time_limit = start, opening, time_limit
         self._worker: Worker | None = None
         self._opened: protocol.Ready | protocol.Failure | None = None
@@ -42,6 +50,11 @@ class Relay:
                 return protocol.Failure(death.outcome, str(death))
             self._opened = _expected(reply, protocol.Ready)
         return self._opened
+
+    def retire(self) -> None:
+        """Ends the worker, if there is one: the next call of `open` starts another. A refusal to open stands."""
+        if not isinstance(self._opened, protocol.Failure):
+            self._end(None)
 
     def ask(
         self, request: protocol.Request, expected: type[Answer], on_phase: OnPhase = lambda name: None

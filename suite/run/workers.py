@@ -52,9 +52,9 @@ def environment(precision: str, device: str, threads: int, julia: Julia | None) 
         "XLA_FLAGS": flags,
         "JAX_ENABLE_X64": "1" if precision == "float64" else "0",
         "JAX_PLATFORMS": "cpu" if device == "cpu" else "cuda",
-        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
         "NVIDIA_TF32_OVERRIDE": "0",
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as NVML numbers devices
         "PYTHONHASHSEED": "0",
         "PYTHONUNBUFFERED": "1",
     }

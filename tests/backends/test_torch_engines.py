@@ -126,6 +126,16 @@ def test_equal_and_vanishing_singular_values() -> None:
     np.testing.assert_allclose(hvp, expected, atol=1e-14)
 
 
+def test_what_decomposes_is_recorded() -> None:
+    found = {task: prepared(task, *_classic(task), Ask()).switches for task in ("trg", "eigensolver", "flow")}
+    assert found == {"trg": {"svd": "LAPACK gesdd"}, "eigensolver": {"eigh": "LAPACK syevd"}, "flow": {}}
+
+
+def _classic(task: str) -> tuple[Any, str, Arrays]:
+    config, inputs, _ = drawn(task, tasks.get(task).variants[0])
+    return config, tasks.get(task).methods[0], inputs
+
+
 def test_a_method_that_is_a_rule_of_its_own_has_one_engine() -> None:
     config, inputs, v = drawn("qcbm", "gaussian")
     for engine, operator in (("func", "gradient"), ("eager", "hvp")):

@@ -60,7 +60,9 @@ def masked(message: Any, name: str = "") -> Any:
         return {key: masked(value, key) for key, value in message.items()}
     if isinstance(message, list):
         return ["<seconds>" for _ in message]
-    if name.startswith(("host_", "loops_")):
+    if name.startswith("settled_"):
+        return "<yes or no>"
+    if name.startswith(("host_", "loops_", "warm_up_")):
         return "<bytes>" if name.startswith("host_") else "<calls>"
     if isinstance(message, float):
         return round(message, 9) if name in KEPT else "<error>" if "differences" in name else "<seconds>"

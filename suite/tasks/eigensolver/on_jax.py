@@ -19,6 +19,7 @@ from suite.tasks.eigensolver import hamiltonian, krylov, krylov_jax
 from suite.tasks.eigensolver.spec import EigensolverConfig, check_method
 
 Data = dict[str, Array]
+SWITCHES = {"cpu": {"eigh": "LAPACK syevd"}, "cuda": {"eigh": "JAX's choice for the size: syevd or syevj"}}
 
 
 def matrix(J: Array, h: Array) -> Array:
@@ -181,4 +182,4 @@ def build(config: EigensolverConfig, method: str) -> Functions:
         bonds, fields = (-int(column.sum()) for column in columns)
         return {"parameters": theta.size, "matrix_size": len(columns[0]), "bonds": bonds, "fields": fields}
 
-    return Functions(value, jax.value_and_grad(value), outputs, work, "jit", value)
+    return Functions(value, jax.value_and_grad(value), outputs, work, "jit", value, switches=SWITCHES)

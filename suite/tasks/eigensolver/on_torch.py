@@ -19,6 +19,8 @@ from suite.tasks.eigensolver.hamiltonian_torch import matrix, operator, shifted
 from suite.tasks.eigensolver.spec import EigensolverConfig, check_method
 
 Data = dict[str, Tensor]
+# PyTorch has no choice of driver for ``eigh``.
+SWITCHES = {"cpu": {"eigh": "LAPACK syevd"}, "cuda": {"eigh": "PyTorch's choice for the size: syevd or syevj"}}
 
 
 class DenseGroundState(torch.autograd.Function):  # type: ignore[misc]  # mypy takes torch for Any
@@ -152,4 +154,4 @@ def build(config: EigensolverConfig, method: str) -> Functions:
 
     # Energies by Lanczos are those of ``dense``, and another rule for gradients; it takes definite systems to go on.
     differentiable = method == "dense" or config.variant == "ground_state"
-    return Functions(value, gradient, outputs, work, "eager", loss if differentiable else None)
+    return Functions(value, gradient, outputs, work, "eager", loss if differentiable else None, switches=SWITCHES)

@@ -107,7 +107,7 @@ def evolve(layers: list[Matrices], gather: Tensor, rotate: Rotate = rotate, enta
     """|0…0> through all layers of rotations, with CNOTs between them."""
     first = layers[0][0]
     state = first.new_zeros(*first.shape[:-2], len(gather))
-    state[..., 0] = 1
+    state.select(-1, 0).fill_(1)  # an assignment would bring the number from the host
     state = rotate(layers[0], state)
     for matrices in layers[1:]:
         state = rotate(matrices, entangle(state, gather))
@@ -210,8 +210,9 @@ def build(config: QcbmConfig, method: str) -> Functions:
         loss, kq = discrepancy(distribution(theta, data), data)
         pairs = circuit.circuits_at_once(n, depth, theta.element_size()) // 2
         parts = []
-        for chosen in torch.arange(len(theta), device=theta.device).split(pairs):
-            shift = math.pi / 2 * torch.nn.functional.one_hot(chosen, len(theta)).to(theta.dtype)
+        every = torch.arange(len(theta), device=theta.device)
+        for chosen in every.split(pairs):
+            shift = math.pi / 2 * (chosen[:, None] == every).to(theta.dtype)
             plus, minus = distribution(torch.stack([theta + shift, theta - shift]), data)
             parts.append((plus - minus) @ kq)
         return loss, torch.cat(parts)

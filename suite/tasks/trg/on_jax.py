@@ -22,6 +22,7 @@ Data = dict[str, Array]
 Factors = tuple[Array, Array, Array]
 Split = Callable[[Array, int], Factors]
 Contract = Callable[[str, Array, Array], Array]
+SWITCHES = {"cpu": {"svd": "LAPACK gesdd"}, "cuda": {"svd": "cuSOLVER gesvd (SvdAlgorithm.QR)"}}
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
@@ -150,4 +151,4 @@ def build(config: TrgConfig, method: str) -> Functions:
             evaluate(theta, data, tally.splitting(split), tally.contracting(jnp.einsum))
         return tally.work(theta.size)
 
-    return Functions(value, jax.value_and_grad(value), outputs, work, "jit", loss)
+    return Functions(value, jax.value_and_grad(value), outputs, work, "jit", loss, switches=SWITCHES)

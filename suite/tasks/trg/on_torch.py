@@ -14,11 +14,12 @@ from suite.spec import Functions
 from suite.tasks.trg import lattice
 from suite.tasks.trg.lattice import Step
 from suite.tasks.trg.spec import TrgConfig
-from suite.tasks.trg.split_torch import split, split_once
+from suite.tasks.trg.split_torch import CUDA_DRIVER, split, split_once
 
 Data = dict[str, Tensor]
 Split = Callable[[Tensor, int], tuple[Tensor, Tensor, Tensor]]
 Contract = Callable[[str, Tensor, Tensor], Tensor]
+SWITCHES = {"cpu": {"svd": "LAPACK gesdd"}, "cuda": {"svd": f"cuSOLVER {CUDA_DRIVER}"}}
 
 
 def initial(couplings: Tensor) -> Tensor:
@@ -89,4 +90,4 @@ def build(config: TrgConfig, method: str) -> Functions:
         evaluate(theta, data, tally.splitting(split_once), tally.contracting(torch.einsum))
         return tally.work(theta.numel())
 
-    return Functions(value, gradient, outputs, work, "eager", loss)
+    return Functions(value, gradient, outputs, work, "eager", loss, switches=SWITCHES)

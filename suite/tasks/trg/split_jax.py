@@ -18,20 +18,32 @@ from jax import Array
 
 from suite.tasks.trg.spec import ETA
 
+Factors = tuple[Array, Array, Array]
 Blocks = tuple[Array, Array, Array, Array]
 """U (n, m, m) = [U_k U_⊥], V (n, m, m), S (n, k, k) and D (n, m−k, m−k)."""
 
 
-def svd(matrices: Array) -> tuple[Array, Array, Array]:
+def svd(matrices: Array) -> Factors:
     """U, s and Vᵀ of (n, m, m)."""
+    factors: Factors = jax.lax.platform_dependent(matrices, cuda=svd_by_qr, default=svd_by_lapack)
+    return factors
+
+
+def svd_by_qr(matrices: Array) -> Factors:
+    """QR iteration (gesvd): cuSOLVER's Jacobi, JAX's choice up to m = 1024, is worse on small singular values."""
+    factors: Factors = jax.lax.linalg.svd(matrices, algorithm=jax.lax.linalg.SvdAlgorithm.QR)
+    return factors
+
+
+def svd_by_lapack(matrices: Array) -> Factors:
     u, s, vt = jnp.linalg.svd(matrices)
 
-    def transposed() -> tuple[Array, Array, Array]:
-        # LAPACK's divide and conquer (gesdd) fails on a few of these graded matrices, and then not on the transposed.
+    def transposed() -> Factors:
+        # Divide and conquer (gesdd) fails on a few of these graded matrices, and then not on the transposed.
         v, s, ut = jnp.linalg.svd(matrices.mT)
         return ut.mT, s, v.mT
 
-    factors: tuple[Array, Array, Array] = jax.lax.cond(jnp.isnan(s).any(), transposed, lambda: (u, s, vt))
+    factors: Factors = jax.lax.cond(jnp.isnan(s).any(), transposed, lambda: (u, s, vt))
     return factors
 
 

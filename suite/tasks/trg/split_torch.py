@@ -12,11 +12,13 @@ from suite.tasks.trg.spec import ETA
 
 Factors = tuple[Tensor, Tensor, Tensor]
 
+CUDA_DRIVER = "gesvd"
+"""QR iteration. cuSOLVER's default, Jacobi (gesvdj), is less accurate on small singular values."""
+
 
 def svd(matrices: Tensor) -> Factors:
     """U, s and Vᵀ of (n, m, m)."""
-    # cuSOLVER's default, Jacobi (gesvdj), is less accurate on small singular values than QR iteration.
-    driver = "gesvd" if matrices.is_cuda else None
+    driver = CUDA_DRIVER if matrices.is_cuda else None
     try:
         u, s, vt = torch.linalg.svd(matrices, driver=driver)
         return u, s, vt

@@ -1,0 +1,128 @@
+"""Events, waits and graphs of CUDA: what is decided here, with a fake of ``torch.cuda``."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from suite.backends import torch_cuda
+from suite.engines import ON_CUDA, limit
+
+
+class Device:
+    """Notes what happens; its clock is that of the work done on it."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.now, self.mode, self.always, self.recording = 0.0, "default", False, False
+        self.cuda = SimpleNamespace(
+            Event=self.event, Stream=self.stream, current_stream=self.stream, stream=self.within, graph=self.graph,
+            CUDAGraph=self.new_graph, set_sync_debug_mode=self.set_mode,
+        )  # fmt: skip
+
+    def event(self, *, enable_timing: bool) -> Any:
+        assert enable_timing
+        made = SimpleNamespace(at=None, complete=False)
+
+        def record() -> None:
+            self.log.append("record")
+            made.at = self.now
+
+        def elapsed(other: Any) -> float:
+            assert other.complete
+            return float(other.at - made.at)
+
+        def wait() -> None:
+            self.log.append("wait")
+            made.complete = True
+
+        made.record, made.elapsed_time, made.synchronize = record, elapsed, wait
+        return made
+
+    def stream(self) -> Any:
+        return SimpleNamespace(wait_stream=lambda other: self.log.append("wait"))
+
+    def within(self, stream: Any) -> Any:
+        return contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def graph(self, graph: Any) -> Iterator[None]:
+        self.recording = True
+        yield
+        self.recording = False
+
+    def new_graph(self) -> Any:
+        return SimpleNamespace(replay=lambda: self.log.append("replay"))
+
+    def set_mode(self, mode: str) -> None:
+        self.mode = mode
+
+    def is_warn_always_enabled(self) -> bool:
+        return self.always
+
+    def set_warn_always(self, on: bool) -> None:
+        self.always = on
+
+
+def test_events_enclose_each_call_and_are_waited_for() -> None:
+    device = Device()
+
+    def call() -> None:
+        device.log.append("call")
+        device.now += 3.0
+
+    assert torch_cuda.by_events(device, call)(2) == pytest.approx(6e-3)
+    assert device.log == ["record", "call", "record", "wait"] * 2
+
+
+def test_waits_are_counted_and_the_switches_put_back() -> None:
+    device = Device()
+
+    def call() -> None:
+        assert (device.mode, device.always) == ("warn", True)
+        for text in (torch_cuda.WAITED, "another", torch_cuda.WAITED):
+            warnings.warn(f"{text} (from somewhere)", UserWarning, stacklevel=1)
+
+    assert torch_cuda.round_trips(device, call) == 2
+    assert (device.mode, device.always) == ("default", False)
+    with pytest.raises(ZeroDivisionError):
+        torch_cuda.round_trips(device, lambda: 1 / 0)
+    assert device.mode == "default"
+
+
+def test_a_graph_is_warmed_up_recorded_once_and_replayed() -> None:
+    device = Device()
+
+    def function(x: str) -> str:
+        device.log.append("recorded" if device.recording else "called")
+        return x.upper()
+
+    replayed = torch_cuda.captured(device, function)
+    assert device.log == []
+    assert [replayed("a"), replayed("a")] == ["A", "A"]
+    assert device.log == ["wait", *["called"] * torch_cuda.WARM_UP, "wait", "recorded", "replay", "replay"]
+
+
+def test_a_graph_that_cannot_be_recorded_is_not_replayed() -> None:
+    device = Device()
+
+    def function() -> None:
+        if device.recording:
+            raise RuntimeError("operation not permitted when stream is capturing")
+
+    replayed = torch_cuda.captured(device, function)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="not permitted"):
+            replayed()
+    assert "replay" not in device.log
+
+
+def test_where_there_are_no_graphs_is_declared() -> None:
+    assert limit("torch", "cudagraph", "gradient", "flow", "density", "cpu") == ON_CUDA
+    assert limit("torch", "cudagraph", "gradient", "flow", "density", "cuda") == ""
+    assert "status" in limit("torch", "cudagraph", "hvp", "trg", "classic", "cuda")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,7 @@ from suite.interop.worker import Worker
 from suite.spec import Array
 
 pytestmark = pytest.mark.julia
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -155,18 +159,31 @@ def test_ten_thousand_calls_keep_nothing(worker: Worker) -> None:
     assert after - before < 100e6
 
 
-def test_a_fork_does_not_use_its_parents_worker(worker: Worker) -> None:
-    call(worker, "x -> x", [1.0])
-    loaded = worker.load(JuliaFunction("x -> x .+ 1"))
-    child = os.fork()
-    if child == 0:
-        try:
-            loaded.primal([np.ones(1)])
-        except BridgeError as error:
-            os._exit(7 if "has ended" in str(error) else 1)
-        os._exit(2)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-    assert loaded.primal([np.ones(1)])[0].tolist() == [2.0]
+FORK = """
+import os
+import numpy as np
+from suite.interop import BridgeError, JuliaFunction, route
+loaded = route("worker").load(JuliaFunction("x -> x .+ 1"))
+loaded.primal([np.ones(1)])
+child = os.fork()
+if child == 0:
+    try:
+        loaded.primal([np.ones(1)])
+    except BridgeError as error:
+        os._exit(7 if "has ended" in str(error) else 1)
+    os._exit(2)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+assert loaded.primal([np.ones(1)])[0].tolist() == [2.0]
+print("done")
+"""
+"""In a process of its own: JAX, where it is loaded, warns of any fork."""
+
+
+def test_a_fork_does_not_use_its_parents_worker(julia: Search) -> None:
+    assert julia.julia is not None
+    environment = os.environ | julia.julia.environment() | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", FORK], env=environment, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
 
 
 def test_nothing_is_left_in_shared_memory(worker: Worker) -> None:

@@ -1,10 +1,10 @@
 # Calls by number: operations and kept pullbacks stand in a table, and callers hold their keys.
 
-"A pullback with the arguments and the results that it belongs to; results say what cotangents must look like."
+"A pullback with the arguments that it belongs to; `outputs`: how many results there were, and so cotangents."
 struct Kept
     pullback::Any
     inputs::Vector{Any}
-    outputs::Vector{Any}
+    outputs::Int
     is_tuple::Bool
 end
 
@@ -74,13 +74,12 @@ function forward(table::Table, key, x)
     reverse = rule(operation(table, key).reverse, "reverse")
     y, pullback = Base.invokelatest(reverse, x...)
     outputs = results(table, key, y)
-    return outputs, put!(table.kept, table, Kept(pullback, x, outputs, y isa Tuple))
+    return outputs, put!(table.kept, table, Kept(pullback, x, length(outputs), y isa Tuple))
 end
 
 function pullback(table::Table, key, ȳ)
     one = kept(table, key)
-    length(ȳ) == length(one.outputs) ||
-        throw(Refusal("expected $(length(one.outputs)) cotangents, got $(length(ȳ))"))
+    length(ȳ) == one.outputs || throw(Refusal("expected $(one.outputs) cotangents, got $(length(ȳ))"))
     return cotangents(one.inputs, Base.invokelatest(one.pullback, one.is_tuple ? Tuple(ȳ) : only(ȳ)))
 end
 

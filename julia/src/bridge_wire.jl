@@ -2,36 +2,51 @@
 #
 # Request: bytes of the caller's arena, what, key, number, count of released keys, these keys, count of arrays, arrays.
 # Reply: bytes of the arena of replies, status, key, count of arrays, arrays.
-# An array: dtype (an index of TYPES; 0: none), number of dimensions, dimensions as in C, where; and in a reply the key to
-# release when it is no longer in use, 0 if it is the caller's to copy.
+# An array: dtype (an index of TYPES), number of dimensions, dimensions as in C, where; and in a reply the key to
+# release when it is no longer in use, 0 if it is the caller's to copy. A Float64 alone may be in the message: NUMBER, its bits.
+# Nothing: 0.
 #
 # `entry` is called in this process: `where` is an address. `serve` is called from another one, with an arena of shared memory for
 # either direction: `where` is an offset there. Texts cross as arrays of UInt8.
 
 const TYPES = (Float64, Float32, ComplexF64, ComplexF32, Int64, Int32, UInt8, Bool)
+const NUMBER = length(TYPES) + 1
 
 @enum Status OK = 0 FAILED = 1 INTERRUPTED = 2 REFUSED = 3
 @enum What LOAD = 0 CALL = 1 FORWARD = 2 PULLBACK = 3 PUSHFORWARD = 4 SECOND = 5 TIME = 6 NOTHING = 7
 
-"Reads a request word by word."
-mutable struct Reader{V}
-    words::V
-    at::Int
+"Reads a request word by word; it is in memory that the caller keeps."
+mutable struct Reader
+    place::Ptr{Int64}
 end
 
-next!(reader::Reader) = reader.words[reader.at += 1]
+function next!(reader::Reader)
+    word = unsafe_load(reader.place)
+    reader.place += sizeof(Int64)
+    return word
+end
 
 "The array that comes next, on the memory that it is in; a number where it has no dimensions; or nothing."
 function next_array!(reader::Reader, base::Ptr{UInt8})
-    type = next!(reader)
-    type == 0 && return nothing
-    dims = ntuple(_ -> next!(reader), next!(reader))
-    place = base + next!(reader)
-    return wrapped(TYPES[type], place, reverse(dims))
+    code = next!(reader)
+    code == 0 && return nothing
+    code == NUMBER && return reinterpret(Float64, next!(reader))
+    code == 1 && return next_array!(Float64, reader, base) # known to the compiler: most are
+    return next_array!(TYPES[code], reader, base)
+end
+
+function next_array!(::Type{T}, reader::Reader, base) where {T}
+    n = next!(reader)
+    n == 0 && return unsafe_load(Ptr{T}(base + next!(reader)))
+    if n == 1
+        extent = next!(reader)
+        return wrapped(T, base + next!(reader), (extent,))
+    end
+    dims = ntuple(_ -> next!(reader), n)
+    return wrapped(T, base + next!(reader), reverse(dims))
 end
 
 function wrapped(::Type{T}, place, dims) where {T}
-    isempty(dims) && return unsafe_load(Ptr{T}(place))
     any(iszero, dims) && return Array{T}(undef, dims)
     return unsafe_wrap(Array, Ptr{T}(place), dims)
 end
@@ -39,8 +54,8 @@ end
 """
 What a request asks for: its results and a key. `own`: the memory of its arrays is there for as long as what is kept of it.
 """
-function answer!(table::Table, words, base::Ptr{UInt8}, own::Bool)
-    reader = Reader(words, 1)
+function answer!(table::Table, reader::Reader, base::Ptr{UInt8}, own::Bool)
+    next!(reader) # the arena's size, which is seen to
     what, key, number = What(next!(reader)), next!(reader), next!(reader)
     for _ in 1:next!(reader)
         release!(table, next!(reader))
@@ -48,7 +63,7 @@ function answer!(table::Table, words, base::Ptr{UInt8}, own::Bool)
     x = Any[next_array!(reader, base) for _ in 1:next!(reader)]
     what === CALL && return unaliased(primal(table, key, x), x), 0
     if what === FORWARD
-        own || (x = map(copied, x))
+        own || map!(copied, x, x)
         results, key = forward(table, key, x)
         return unaliased(results, x), key
     end
@@ -65,7 +80,12 @@ copied(x::Array) = copy(x)
 copied(x) = x
 
 "The results, with a copy of each that is an argument handed through: its memory is another's."
-unaliased(results, x) = Any[any(x -> x isa Array && y isa Array && pointer(x) == pointer(y), x) ? copy(y) : y for y in results]
+function unaliased(results::Vector{Any}, x::Vector{Any})
+    for (k, y) in enumerate(results)
+        y isa Array && any(x -> x isa Array && pointer(x) == pointer(y), x) && (results[k] = copy(y))
+    end
+    return results
+end
 
 "The data of a function: `names` a line each, those of texts behind a `:`."
 function named(names::String, values)
@@ -78,10 +98,10 @@ function named(names::String, values)
 end
 
 "The status, the key and the results of a request, whatever happens."
-function settle!(table::Table, words, base::Ptr{UInt8}, own::Bool)
+function settle!(table::Table, reader::Reader, base::Ptr{UInt8}, own::Bool)::Tuple{Status,Int,Vector{Any}}
     try
-        results, key = interruptible(() -> answer!(table, words, base, own), own)
-        return OK, key, map(storable, results)
+        results, key = own ? answer!(table, reader, base, own) : reenable_sigint(() -> answer!(table, reader, base, own))
+        return OK, key, map!(storable, results, results)
     catch error
         error isa InterruptException && return INTERRUPTED, 0, Any[]
         texts = (nameof(typeof(error)), sprint(showerror, error), sprint(Base.show_backtrace, catch_backtrace()))
@@ -89,9 +109,10 @@ function settle!(table::Table, words, base::Ptr{UInt8}, own::Bool)
     end
 end
 
-interruptible(call, own) = own ? call() : reenable_sigint(call)
-
-type_code(x) = something(findfirst(==(eltype(x)), TYPES), 0)
+type_code(_) = 0
+for (code, T) in enumerate(TYPES)
+    @eval type_code(::Union{$T,AbstractArray{$T}}) = $code
+end
 "Numbers of other types than TYPES cross as the nearest of these."
 storable(x::AbstractArray) = type_code(x) == 0 ? convert(Array{nearest(eltype(x))}, x) : x
 storable(x::Number) = type_code(x) == 0 ? convert(nearest(typeof(x)), x) : x
@@ -100,14 +121,33 @@ nearest(::Type{<:Integer}) = Int64
 nearest(::Type{<:Real}) = Float64
 nearest(::Type{<:Complex}) = ComplexF64
 
-"Appends the words that describe `x`, which lies at `place`."
-function describe!(words, x, place, key)
-    x === nothing && return append!(words, (0, 0, 0, 0))
-    append!(words, (type_code(x), ndims(x)))
-    append!(words, reverse(size(x)))
-    return append!(words, (place, key))
+"How many words describe `x`, and how many a reply has."
+description_length(::Nothing) = 1
+description_length(::Float64) = 2
+description_length(x) = 4 + ndims(x)
+description_length(results::Vector{Any}) = 4 + sum(x -> description_length(x)::Int, results; init = 0)
+
+"Writes the words that describe `x`, which lies at `where`; returns the place behind them."
+describe!(place::Ptr{Int64}, ::Nothing, where, key) = write!(place, 0)
+describe!(place::Ptr{Int64}, x::Float64, where, key) = write!(write!(place, NUMBER), reinterpret(Int64, x))
+function describe!(place::Ptr{Int64}, x, where, key)
+    place = write!(write!(place, type_code(x)), ndims(x))
+    for extent in reverse(size(x))
+        place = write!(place, extent)
+    end
+    return write!(write!(place, where), key)
 end
 
+function write!(place::Ptr{Int64}, word)
+    unsafe_store!(place, word)
+    return place + sizeof(Int64)
+end
+
+"How many bytes of memory a result takes beside its description."
+stored_bytes(::Union{Nothing,Float64}) = 0
+stored_bytes(x) = sizeof(x)
+
+store!(::Ptr{UInt8}, ::Union{Nothing,Float64}) = nothing
 store!(place::Ptr{UInt8}, x::Number) = unsafe_store!(Ptr{typeof(x)}(place), x)
 store!(place::Ptr{UInt8}, x::Array) = GC.@preserve x unsafe_copyto!(place, Ptr{UInt8}(pointer(x)), sizeof(x))
 
@@ -126,22 +166,26 @@ Answers the request at `request`, whose first word is the number of the words th
 HEADER words and 8 × INLINE bytes. The arrays of a request must outlive what is kept of it.
 """
 function entry(request::Ptr{Int64}, reply::Ptr{Int64})::Cint
-    words = unsafe_wrap(Array, request + 8, unsafe_load(request))
-    status, key, results = settle!(HERE, words, Ptr{UInt8}(0), true)
-    told = sizehint!(Int64[0, Int(status), key, length(results)], 32)
+    status, key, results = settle!(HERE, Reader(request + sizeof(Int64)), Ptr{UInt8}(0), true)
+    description_length(results) <= HEADER || return 1
+    place = reply
+    for word in (0, Int(status), key, length(results))
+        place = write!(place, word)
+    end
     offset = 8HEADER
     for x in results
-        if x === nothing || sizeof(x) <= INLINE && offset + sizeof(x) <= 8HEADER + 8INLINE
-            x === nothing || store!(Ptr{UInt8}(reply) + offset, x)
-            describe!(told, x, offset, 0)
-            x === nothing || (offset += cld(sizeof(x), 16) * 16)
-        else
-            describe!(told, x, Int(pointer(x)), put!(HERE.lent, HERE, x))
-        end
+        place, offset = reply!(place, reply, offset, x)::Tuple{Ptr{Int64},Int}
     end
-    length(told) <= HEADER || return 1
-    GC.@preserve told unsafe_copyto!(reply, pointer(told), length(told))
     return 0
+end
+
+"Writes one result, behind the others if it is small; where Julia has it otherwise, and it is lent."
+function reply!(place::Ptr{Int64}, reply::Ptr{Int64}, offset::Int, x)::Tuple{Ptr{Int64},Int}
+    if sizeof(x) > INLINE || offset + stored_bytes(x) > 8HEADER + 8INLINE
+        return describe!(place, x, Int(pointer(x)), put!(HERE.lent, HERE, x)), offset
+    end
+    store!(Ptr{UInt8}(reply) + offset, x)
+    return describe!(place, x, offset, 0), offset + cld(stored_bytes(x), 16) * 16
 end
 
 "The address of `entry` as a C function, an integer."
@@ -191,7 +235,7 @@ function serve(requests::AbstractString, replies::AbstractString; input::Integer
             words = read_words(input)
             words === nothing && return nothing
             follow!(from, words[1])
-            status, key, results = settle!(table, words, pointer(from), false)
+            status, key, results = GC.@preserve words settle!(table, Reader(pointer(words)), pointer(from), false)
             reply = write_reply!(into, status, key, results)
             GC.@preserve reply write_all(output, Ptr{UInt8}(pointer(reply)), sizeof(reply))
         end
@@ -209,18 +253,21 @@ end
 
 function write_reply!(arena::Arena, status, key, results)
     try
-        grow!(arena, sum(x -> x === nothing ? 0 : aligned(sizeof(x)), results; init = 0))
+        grow!(arena, sum(x -> aligned(stored_bytes(x)), results; init = 0))
     catch error
         return write_reply!(arena, REFUSED, 0, Any[Vector{UInt8}(text) for text in ("Refusal", sprint(showerror, error), "")])
     end
-    reply = Int64[0, length(arena.memory), Int(status), key, length(results)]
+    reply = Vector{Int64}(undef, 1 + description_length(results))
+    reply[1:5] = [length(reply) - 1, length(arena.memory), Int(status), key, length(results)]
     offset = 0
-    for x in results
-        x === nothing || store!(pointer(arena) + offset, x)
-        describe!(reply, x, offset, 0)
-        x === nothing || (offset += aligned(sizeof(x)))
+    GC.@preserve reply begin
+        place = pointer(reply, 6)
+        for x in results
+            store!(pointer(arena) + offset, x)
+            place = describe!(place, x, offset, 0)
+            offset += aligned(stored_bytes(x))
+        end
     end
-    reply[1] = length(reply) - 1
     return reply
 end
 

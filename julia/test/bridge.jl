@@ -19,11 +19,13 @@ function ask(what, key = 0, arrays = (); number = 0, released = Int64[])
         @test Bridge.entry(pointer(request), pointer(reply)) == 0
         at, results = 4, Any[]
         for _ in 1:reply[4]
-            code, dims = reply[at + 1], reply[at + 2]
-            shape = Tuple(reverse(reply[(at + 3):(at + 2 + dims)]))
-            place, lent = reply[at + 3 + dims], reply[at + 4 + dims]
-            at += 4 + dims
+            code = reply[at += 1]
             code == 0 && (push!(results, nothing); continue)
+            code == Bridge.NUMBER && (push!(results, fill(reinterpret(Float64, reply[at += 1]))); continue)
+            dims = reply[at + 1]
+            shape = Tuple(reverse(reply[(at + 2):(at + 1 + dims)]))
+            place, lent = reply[at + 2 + dims], reply[at + 3 + dims]
+            at += 3 + dims
             from = lent == 0 ? Ptr{UInt8}(pointer(reply)) + place : Ptr{UInt8}(place)
             array = Array{Bridge.TYPES[code]}(undef, shape)
             GC.@preserve array unsafe_copyto!(Ptr{UInt8}(pointer(array)), from, sizeof(array))
@@ -51,6 +53,18 @@ loaded(code) = (answer = ask(Bridge.LOAD, 0, (text(code), text(""))); @test answ
     @test s̄[1] ≈ -sin.(x) .* w .* w .* a && s̄[2] ≈ cos.(x) .* w .* a .+ 2w
     @test ask(Bridge.NOTHING; released = [handle])[2] == 0
     @test ask(Bridge.PULLBACK, handle, (a, b))[1] === Bridge.REFUSED
+end
+
+@testset "numbers, in the message and beside it" begin
+    key = loaded("(x, y, n) -> (x * y, Float32(x), n + 1, true)")
+    request = [0, Int(Bridge.CALL), key, 0, 0, 3, Bridge.NUMBER, reinterpret(Int64, 1.5), 1, 0, 0, 5, 0, 0]
+    y, n = fill(-2.0), fill(7)
+    request[[11, 14]] = [Int(pointer(y)), Int(pointer(n))]
+    pushfirst!(request, length(request))
+    reply = zeros(Int64, Bridge.HEADER + Bridge.INLINE)
+    GC.@preserve y n request reply @test Bridge.entry(pointer(request), pointer(reply)) == 0
+    @test reply[1:6] == [0, Int(Bridge.OK), 0, 4, Bridge.NUMBER, reinterpret(Int64, -3.0)]
+    @test only.(ask(Bridge.CALL, key, (fill(1.5), y, n))[3]) == [-3.0, 1.5, 8, true]
 end
 
 @testset "complex numbers, integers, matrices" begin

@@ -5,16 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
-from suite.interop import wire
 from suite.interop.errors import BridgeError, JuliaError, JuliaInterrupted
 from suite.interop.function import JuliaFunction
-from suite.interop.wire import Status, What
+from suite.interop.wire import Optional, Status, What
 from suite.spec import Array
-
-Optional = Array | None
 
 
 class Route(ABC):
@@ -51,7 +49,7 @@ class Route(ABC):
 
     def settle(self, status: int, key: int, arrays: list[Optional]) -> tuple[int, list[Optional]]:
         """The reply, or the exception that it stands for."""
-        if status == Status.OK:
+        if not status:  # Status.OK
             return key, arrays
         if status == Status.INTERRUPTED:
             raise JuliaInterrupted("the Julia call was interrupted")
@@ -130,6 +128,7 @@ class Loaded:
 
     def forward(self, x: Sequence[Array]) -> tuple[list[Array], Kept]:
         """y, and the pullback from this very forward pass."""
+        x = [self.route.contiguous(array) for array in x]  # what Julia looks at later, it must look at now
         key, y = self.route.transact(What.FORWARD, self.key, x)
         return _all(y), Kept(self.route, key, x)
 
@@ -156,11 +155,5 @@ class Loaded:
 
 
 def _all(arrays: list[Optional]) -> list[Array]:
-    return [array for array in arrays if array is not None]
-
-
-def describe(array: Optional, place: int) -> tuple[int, ...]:
-    """The words of a request that say what an array is and where."""
-    if array is None:
-        return (0,)
-    return (wire.code(array), array.ndim, *array.shape, place)
+    """Results of a function, which are arrays all: only cotangents may be absent."""
+    return cast("list[Array]", arrays)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import struct
 from enum import IntEnum
 
 import numpy as np
 
 from suite.spec import Array
 
+Optional = Array | None
+
 DTYPES = tuple(
     np.dtype(name) for name in ("float64", "float32", "complex128", "complex64", "int64", "int32", "uint8", "bool")
 )
 CODES = {dtype: code for code, dtype in enumerate(DTYPES, start=1)}
+FLOAT64 = DTYPES[0]
+NUMBER = len(DTYPES) + 1
+"""A float64 of shape () that is in the message itself, by its bits."""
 DIFFERENTIABLE = frozenset(DTYPES[:4])
 HEADER = 512
 """Words of an in-process reply's header at most."""
@@ -52,6 +58,21 @@ def code(array: Array) -> int:
     except KeyError:
         known = ", ".join(map(str, DTYPES))
         raise TypeError(f"an array of dtype {array.dtype} cannot cross to Julia; these can: {known}") from None
+
+
+_REAL, _WORD = struct.Struct("=d"), struct.Struct("=q")
+
+
+def describe(array: Optional, place: int) -> tuple[int, ...]:
+    """The words of a request that say what an array is and where."""
+    if array is None:
+        return (0,)
+    return (code(array), array.ndim, *array.shape, place)
+
+
+def number(bits: int) -> Array:
+    """The float64 of shape () that has these bits."""
+    return np.array(_REAL.unpack(_WORD.pack(bits))[0])
 
 
 def text(data: str) -> Array:

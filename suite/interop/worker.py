@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from suite.backends.find_julia import Julia
 from suite.interop import wire
 from suite.interop.errors import BridgeError
-from suite.interop.route import Optional, Route, describe
+from suite.interop.route import Route
 from suite.interop.shared_memory import Arena
-from suite.interop.wire import Status, What
+from suite.interop.wire import Optional, Status, What, describe
 
 _SERVE = """
 using DiffProgTasks
@@ -135,11 +135,16 @@ class Worker(Route):
         arrays: list[Optional] = []
         at = 4
         for _ in range(count):
-            code, dimensions = reply[at : at + 2]
+            code = reply[at]
+            if code in (0, wire.NUMBER):
+                arrays.append(wire.number(reply[at + 1]) if code else None)
+                at += 2 if code else 1
+                continue
+            dimensions = reply[at + 1]
             shape = reply[at + 2 : at + 2 + dimensions]
             start = reply[at + 2 + dimensions]
             at += 4 + dimensions
-            arrays.append(None if code == 0 else self._replies.view(wire.DTYPES[code - 1], shape, start).copy())
+            arrays.append(self._replies.view(wire.DTYPES[code - 1], shape, start).copy())
         return status, key, arrays
 
     def _interrupt(self) -> None:

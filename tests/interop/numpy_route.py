@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from suite.interop.function import JuliaFunction
-from suite.interop.route import Loaded, Optional, Route
-from suite.interop.wire import What
+from suite.interop.route import Loaded, Route
+from suite.interop.wire import Optional, What
 from suite.spec import Array
 
 Reply = tuple[int, list[Any]]

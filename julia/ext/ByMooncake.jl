@@ -1,0 +1,164 @@
+"""
+Rules for Mooncake: the functions that have a ChainRules rule in the package keep it, and what is made of integers,
+comparisons or spectra alone is constant.
+
+Reverse mode is the ChainRules rule. Forward mode, also over that rule as an hvp takes it, is the same code once more with
+ForwardDiff's dual numbers, for which every one of these functions has methods: so Mooncake never looks into LAPACK,
+KrylovKit or Yao.
+"""
+module ByMooncake
+
+using ChainRulesCore: ChainRulesCore, unthunk
+using DiffProgTasks: DiffProgTasks, as_duals
+using ForwardDiff: Dual, partials, value
+using Mooncake:
+    @is_primitive,
+    @zero_derivative,
+    CoDual,
+    FData,
+    ForwardMode,
+    MinimalCtx,
+    Mooncake,
+    NoRData,
+    NoTangent,
+    primal,
+    tangent,
+    zero_rdata,
+    zero_tangent
+
+"Which arguments of a function vary; the others are constants. Their arrays are all that derivatives are made of."
+varying(::typeof(DiffProgTasks.energies)) = (1,)
+varying(::typeof(DiffProgTasks.ground_state)) = (1,)
+varying(::typeof(DiffProgTasks.chain_matrix)) = (1, 2)
+varying(::typeof(DiffProgTasks.split)) = (1,)
+varying(::typeof(DiffProgTasks.multiply)) = (1, 2)
+varying(::typeof(DiffProgTasks.probabilities)) = (2,)
+varying(::typeof(DiffProgTasks.product)) = (2,)
+
+const Ruled = Union{
+    typeof(DiffProgTasks.energies),
+    typeof(DiffProgTasks.ground_state),
+    typeof(DiffProgTasks.chain_matrix),
+    typeof(DiffProgTasks.split),
+    typeof(DiffProgTasks.multiply),
+    typeof(DiffProgTasks.probabilities),
+    typeof(DiffProgTasks.product),
+}
+
+@zero_derivative MinimalCtx Tuple{typeof(DiffProgTasks.bound),Any}
+@zero_derivative MinimalCtx Tuple{typeof(DiffProgTasks.scales),Any}
+@zero_derivative MinimalCtx Tuple{typeof(DiffProgTasks.spins),Any,Any,Any}
+@zero_derivative MinimalCtx Tuple{typeof(DiffProgTasks.unless_degenerate),Any,Any}
+
+# Mooncake takes back what a loss wrote, once it has been through it in reverse: a note is to stay.
+const Note{T} = Tuple{typeof(DiffProgTasks.note!),Base.RefValue{T},T}
+@is_primitive MinimalCtx Note{T} where {T<:Base.IEEEFloat}
+
+function Mooncake.rrule!!(
+    note!::CoDual{typeof(DiffProgTasks.note!)}, last::CoDual{Base.RefValue{T}}, value::CoDual{T}
+) where {T<:Base.IEEEFloat}
+    noted = primal(note!)(primal(last), primal(value))
+    back(ȳ) = NoRData(), NoRData(), ȳ
+    return CoDual(noted, tangent(value)), back
+end
+
+function Mooncake.frule!!(
+    note!::Mooncake.Dual{typeof(DiffProgTasks.note!)}, last::Mooncake.Dual{Base.RefValue{T}}, value::Mooncake.Dual{T}
+) where {T<:Base.IEEEFloat}
+    return Mooncake.Dual(primal(note!)(primal(last), primal(value)), tangent(value))
+end
+
+# Reverse mode
+
+"A pullback. Under forward mode it is one of dual numbers: it carries its derivative within itself."
+struct Kept
+    pullback::Any
+end
+
+Mooncake.tangent_type(::Type{Kept}) = NoTangent
+Mooncake.zero_tangent_internal(::Kept, ::Mooncake.MaybeCache) = NoTangent()
+
+function with_pullback(f, arguments...)
+    y, pullback = ChainRulesCore.rrule(f, arguments...)
+    return y, Kept(pullback)
+end
+
+"The arrays in fdata, or in a cotangent of ChainRules."
+arrays(x::Array) = (x,)
+arrays(x::FData) = Tuple(x.data)
+arrays(x::ChainRulesCore.Tangent) = Tuple(ChainRulesCore.backing(x))
+
+pick(f, arguments) = map(k -> arguments[k], varying(f))
+
+"Adds what the pullback makes of `ȳ` to the arrays of the arguments that vary."
+function pull!(x̄, f, kept::Kept, ȳ)
+    foreach(add!, x̄, cotangents(f, kept, ȳ))
+    return nothing
+end
+
+cotangents(f, kept, ȳ) = map(arrays ∘ unthunk, pick(f, Base.tail(kept.pullback(ȳ))))
+add!(sums::Tuple, terms::Tuple) = foreach((sum, term) -> sum .+= term, sums, terms)
+
+@is_primitive MinimalCtx Tuple{Ruled,Vararg}
+
+function Mooncake.rrule!!(f::CoDual{<:Ruled}, arguments::Vararg{CoDual,N}) where {N}
+    y, kept = with_pullback(primal(f), map(primal, arguments)...)
+    ȳ = zero_tangent(y)
+    function back(::NoRData)
+        pull!(map(x -> arrays(tangent(x)), pick(primal(f), arguments)), primal(f), kept, ȳ)
+        return NoRData(), map(x -> zero_rdata(primal(x)), arguments)...
+    end
+    return CoDual(y, ȳ), back
+end
+
+# Forward mode
+
+struct Along end
+
+"The arrays of x as dual numbers along ẋ."
+lift(x::Array{T}, ẋ::Array{T}) where {T} = as_duals(Dual{Along,T,1}, x, (ẋ,))
+lift(x::Tuple, ẋ::Tuple) = map(lift, x, ẋ)
+function lift(x::P, ẋ::Mooncake.Tangent) where {P}
+    return constructor(P)(map(name -> lift(getfield(x, name), getfield(ẋ.fields, name)), fieldnames(P))...)
+end
+constructor(::Type{P}) where {P} = P.name.wrapper
+
+lifted(f, arguments) =
+    ntuple(k -> k in varying(f) ? lift(primal(arguments[k]), tangent(arguments[k])) : primal(arguments[k]), length(arguments))
+
+values_of(x::Array{<:Dual}) = value.(x)
+values_of(x::Tuple) = map(values_of, x)
+slopes_of(x::Array{<:Dual}) = partials.(x, 1)
+slopes_of(x::Tuple) = map(slopes_of, x)
+
+function Mooncake.frule!!(f::Mooncake.Dual{<:Ruled}, arguments::Vararg{Mooncake.Dual,N}) where {N}
+    y = primal(f)(lifted(primal(f), arguments)...)
+    return Mooncake.Dual(values_of(y), slopes_of(y))
+end
+
+# Forward mode over reverse mode
+
+@is_primitive MinimalCtx ForwardMode Tuple{typeof(with_pullback),Ruled,Vararg}
+@is_primitive MinimalCtx ForwardMode Tuple{typeof(pull!),Tuple,Ruled,Kept,Any}
+
+function Mooncake.frule!!(
+    ::Mooncake.Dual{typeof(with_pullback)}, f::Mooncake.Dual{<:Ruled}, arguments::Vararg{Mooncake.Dual,N}
+) where {N}
+    y, kept = with_pullback(primal(f), lifted(primal(f), arguments)...)
+    return Mooncake.Dual((values_of(y), kept), (slopes_of(y), NoTangent()))
+end
+
+function Mooncake.frule!!(
+    ::Mooncake.Dual{typeof(pull!)},
+    x̄::Mooncake.Dual{<:Tuple},
+    f::Mooncake.Dual{<:Ruled},
+    kept::Mooncake.Dual{Kept},
+    ȳ::Mooncake.Dual,
+)
+    terms = cotangents(primal(f), primal(kept), lift(primal(ȳ), tangent(ȳ)))
+    foreach(add!, primal(x̄), map(values_of, terms))
+    foreach(add!, tangent(x̄), map(slopes_of, terms))
+    return Mooncake.Dual(nothing, NoTangent())
+end
+
+end

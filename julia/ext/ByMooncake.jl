@@ -1,15 +1,15 @@
 """
-Rules for Mooncake: the functions that have a ChainRules rule in the package keep it, and what is made of integers,
-comparisons or spectra alone is constant.
+Rules for Mooncake: the functions that have a ChainRules rule in this package keep it, and what the package says is not
+differentiable is constant.
 
-Reverse mode is the ChainRules rule. Forward mode, also over that rule as an hvp takes it, is the same code once more with
-ForwardDiff's dual numbers, for which every one of these functions has methods: so Mooncake never looks into LAPACK,
-KrylovKit or Yao.
+Reverse mode is the ChainRules rule. Forward mode, and forward mode over that rule as an hvp takes it, is the same code with
+ForwardDiff's dual numbers, for which all of these functions have methods. So Mooncake never looks into LAPACK, KrylovKit
+or Yao; everything else it differentiates itself.
 """
 module ByMooncake
 
 using ChainRulesCore: ChainRulesCore, unthunk
-using DiffProgTasks: DiffProgTasks, as_duals
+using DiffProgTasks: DiffProgTasks, Halves, as_duals
 using ForwardDiff: Dual, partials, value
 using Mooncake:
     @is_primitive,
@@ -26,7 +26,7 @@ using Mooncake:
     zero_rdata,
     zero_tangent
 
-"Which arguments of a function vary; the others are constants. Their arrays are all that derivatives are made of."
+"Which arguments of a function its rule is about; all others are constants."
 varying(::typeof(DiffProgTasks.energies)) = (1,)
 varying(::typeof(DiffProgTasks.ground_state)) = (1,)
 varying(::typeof(DiffProgTasks.chain_matrix)) = (1, 2)
@@ -45,32 +45,16 @@ const Ruled = Union{
     typeof(DiffProgTasks.product),
 }
 
+pick(f, arguments) = map(k -> arguments[k], varying(f))
+
 @zero_derivative MinimalCtx Tuple{typeof(DiffProgTasks.bound),Any}
 @zero_derivative MinimalCtx Tuple{typeof(DiffProgTasks.scales),Any}
 @zero_derivative MinimalCtx Tuple{typeof(DiffProgTasks.spins),Any,Any,Any}
 @zero_derivative MinimalCtx Tuple{typeof(DiffProgTasks.unless_degenerate),Any,Any}
 
-# Mooncake takes back what a loss wrote, once it has been through it in reverse: a note is to stay.
-const Note{T} = Tuple{typeof(DiffProgTasks.note!),Base.RefValue{T},T}
-@is_primitive MinimalCtx Note{T} where {T<:Base.IEEEFloat}
-
-function Mooncake.rrule!!(
-    note!::CoDual{typeof(DiffProgTasks.note!)}, last::CoDual{Base.RefValue{T}}, value::CoDual{T}
-) where {T<:Base.IEEEFloat}
-    noted = primal(note!)(primal(last), primal(value))
-    back(ȳ) = NoRData(), NoRData(), ȳ
-    return CoDual(noted, tangent(value)), back
-end
-
-function Mooncake.frule!!(
-    note!::Mooncake.Dual{typeof(DiffProgTasks.note!)}, last::Mooncake.Dual{Base.RefValue{T}}, value::Mooncake.Dual{T}
-) where {T<:Base.IEEEFloat}
-    return Mooncake.Dual(primal(note!)(primal(last), primal(value)), tangent(value))
-end
-
 # Reverse mode
 
-"A pullback. Under forward mode it is one of dual numbers: it carries its derivative within itself."
+"A pullback. Where forward mode goes over it, it is one of dual numbers, and so holds its own derivative."
 struct Kept
     pullback::Any
 end
@@ -83,21 +67,20 @@ function with_pullback(f, arguments...)
     return y, Kept(pullback)
 end
 
-"The arrays in fdata, or in a cotangent of ChainRules."
+"The arrays of an argument's fdata, or of its cotangent in ChainRules."
 arrays(x::Array) = (x,)
 arrays(x::FData) = Tuple(x.data)
 arrays(x::ChainRulesCore.Tangent) = Tuple(ChainRulesCore.backing(x))
 
-pick(f, arguments) = map(k -> arguments[k], varying(f))
+cotangents(f, kept, ȳ) = map(arrays ∘ unthunk, pick(f, Base.tail(kept.pullback(ȳ))))
 
-"Adds what the pullback makes of `ȳ` to the arrays of the arguments that vary."
+add!(sums::Tuple, terms::Tuple) = foreach((sum, term) -> sum .+= term, sums, terms)
+
+"Adds the cotangents that belong to `ȳ` to x̄, the arrays of each argument that varies."
 function pull!(x̄, f, kept::Kept, ȳ)
     foreach(add!, x̄, cotangents(f, kept, ȳ))
     return nothing
 end
-
-cotangents(f, kept, ȳ) = map(arrays ∘ unthunk, pick(f, Base.tail(kept.pullback(ȳ))))
-add!(sums::Tuple, terms::Tuple) = foreach((sum, term) -> sum .+= term, sums, terms)
 
 @is_primitive MinimalCtx Tuple{Ruled,Vararg}
 
@@ -113,18 +96,16 @@ end
 
 # Forward mode
 
+"ForwardDiff's tag of the one direction that there is."
 struct Along end
 
-"The arrays of x as dual numbers along ẋ."
+"x as dual numbers along ẋ."
 lift(x::Array{T}, ẋ::Array{T}) where {T} = as_duals(Dual{Along,T,1}, x, (ẋ,))
 lift(x::Tuple, ẋ::Tuple) = map(lift, x, ẋ)
-function lift(x::P, ẋ::Mooncake.Tangent) where {P}
-    return constructor(P)(map(name -> lift(getfield(x, name), getfield(ẋ.fields, name)), fieldnames(P))...)
-end
-constructor(::Type{P}) where {P} = P.name.wrapper
+lift(H::Halves, Ḣ) = Halves(lift(H.low, Ḣ.fields.low), lift(H.high, Ḣ.fields.high), lift(H.edge, Ḣ.fields.edge))
 
-lifted(f, arguments) =
-    ntuple(k -> k in varying(f) ? lift(primal(arguments[k]), tangent(arguments[k])) : primal(arguments[k]), length(arguments))
+lifted(f, arguments::NTuple{N,Any}) where {N} =
+    ntuple(k -> k in varying(f) ? lift(primal(arguments[k]), tangent(arguments[k])) : primal(arguments[k]), Val(N))
 
 values_of(x::Array{<:Dual}) = value.(x)
 values_of(x::Tuple) = map(values_of, x)
@@ -160,5 +141,21 @@ function Mooncake.frule!!(
     foreach(add!, tangent(x̄), map(slopes_of, terms))
     return Mooncake.Dual(nothing, NoTangent())
 end
+
+# The note of a loss. Reverse mode takes back what a function has written, but a note is to stay.
+
+const Note = typeof(DiffProgTasks.note!)
+
+@is_primitive MinimalCtx Tuple{Note,Base.RefValue{T},T} where {T<:Base.IEEEFloat}
+
+function Mooncake.rrule!!(note!::CoDual{Note}, last::CoDual{Base.RefValue{T}}, loss::CoDual{T}) where {T<:Base.IEEEFloat}
+    noted = primal(note!)(primal(last), primal(loss))
+    back(ȳ) = NoRData(), NoRData(), ȳ
+    return CoDual(noted, tangent(loss)), back
+end
+
+Mooncake.frule!!(
+    note!::Mooncake.Dual{Note}, last::Mooncake.Dual{Base.RefValue{T}}, loss::Mooncake.Dual{T}
+) where {T<:Base.IEEEFloat} = Mooncake.Dual(primal(note!)(primal(last), primal(loss)), tangent(loss))
 
 end

@@ -49,6 +49,8 @@ pick(f, arguments) = map(k -> arguments[k], varying(f))
 
 @zero_derivative MinimalCtx Tuple{typeof(DiffProgTasks.bound),Any}
 @zero_derivative MinimalCtx Tuple{typeof(DiffProgTasks.scales),Any}
+@zero_derivative MinimalCtx Tuple{typeof(DiffProgTasks.mean_log),Any}
+@zero_derivative MinimalCtx Tuple{typeof(DiffProgTasks.corners_in),Any,Any}
 @zero_derivative MinimalCtx Tuple{typeof(DiffProgTasks.spins),Any,Any,Any}
 @zero_derivative MinimalCtx Tuple{typeof(DiffProgTasks.unless_degenerate),Any,Any}
 
@@ -139,6 +141,53 @@ function Mooncake.frule!!(
     terms = cotangents(primal(f), primal(kept), lift(primal(ȳ), tangent(ȳ)))
     foreach(add!, primal(x̄), map(values_of, terms))
     foreach(add!, tangent(x̄), map(slopes_of, terms))
+    return Mooncake.Dual(nothing, NoTangent())
+end
+
+# What only moves entries. Where each came from is found by moving their numbers, 1, 2, …, in the same way.
+
+const Moves = Union{typeof(DiffProgTasks.legs),typeof(DiffProgTasks.matrices),typeof(DiffProgTasks.corner)}
+
+origins(move, x, how...) = move(reshape(collect(eachindex(x)), size(x)), how...)
+
+"x̄[origins] += ȳ"
+function put_back!(x̄, ȳ, origins)
+    for (i, k) in pairs(IndexLinear(), origins)
+        x̄[k] += ȳ[i]
+    end
+    return nothing
+end
+
+@is_primitive MinimalCtx Tuple{Moves,Array{<:Base.IEEEFloat},Vararg}
+@is_primitive MinimalCtx ForwardMode Tuple{typeof(put_back!),Array,Array,Array{Int}}
+@zero_derivative MinimalCtx Tuple{typeof(origins),Any,Any,Vararg} ForwardMode
+
+function Mooncake.rrule!!(move::CoDual{<:Moves}, x::CoDual{<:Array{<:Base.IEEEFloat}}, how::Vararg{CoDual,N}) where {N}
+    parameters = map(primal, how)
+    y = primal(move)(primal(x), parameters...)
+    ȳ = zero_tangent(y)
+    function back(::NoRData)
+        put_back!(tangent(x), ȳ, origins(primal(move), primal(x), parameters...))
+        return NoRData(), NoRData(), map(x -> zero_rdata(primal(x)), how)...
+    end
+    return CoDual(y, ȳ), back
+end
+
+function Mooncake.frule!!(
+    move::Mooncake.Dual{<:Moves}, x::Mooncake.Dual{<:Array{<:Base.IEEEFloat}}, how::Vararg{Mooncake.Dual,N}
+) where {N}
+    moved(array) = primal(move)(array, map(primal, how)...)
+    return Mooncake.Dual(moved(primal(x)), moved(tangent(x)))
+end
+
+function Mooncake.frule!!(
+    put_back!::Mooncake.Dual{typeof(put_back!)},
+    x̄::Mooncake.Dual{<:Array},
+    ȳ::Mooncake.Dual{<:Array},
+    origins::Mooncake.Dual{Array{Int,N}},
+) where {N}
+    primal(put_back!)(primal(x̄), primal(ȳ), primal(origins))
+    primal(put_back!)(tangent(x̄), tangent(ȳ), primal(origins))
     return Mooncake.Dual(nothing, NoTangent())
 end
 

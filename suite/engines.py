@@ -73,20 +73,6 @@ LIMITS = (
     Limit("julia", "zygote", ("jvp",), "Zygote has reverse mode alone: a jvp takes forward mode"),
     Limit("julia", "yao", ("jvp", "hvp"), "Yao has reverse mode alone: gradients of circuits"),
     Limit("julia", "yao", ("gradient",), "Yao differentiates circuits alone", tasks=("flow", "eigensolver", "trg")),
-    Limit(
-        "julia",
-        "mooncake",
-        ("gradient", "jvp", "hvp"),
-        "Mooncake has no rule for LAPACK's dsyevr, and none for the try and catch in KrylovKit's solvers",
-        tasks=("eigensolver",),
-    ),
-    Limit(
-        "julia",
-        "mooncake",
-        ("gradient", "jvp", "hvp"),
-        "Mooncake has no rule for LAPACK's dgesdd, nor for the try and catch around it",
-        tasks=("trg",),
-    ),
 )
 """Declared once, here, for the run, the report and the tests."""
 

@@ -17,6 +17,8 @@ LONG = {("jax", "trg"), ("jax", "qcbm"), ("julia", "trg"), ("julia", "flow")}
 """A minute or more even so: with --every-engine too. Their own tests have them, engine by engine."""
 SLOW = ("compile", "mooncake")
 """Minutes of compilation: only with --every-engine (nox -s engines)."""
+PATIENCE = 900.0
+"""Seconds for one cell, as in ``diffprog run``: Mooncake compiles an hvp of trg for 5 minutes."""
 
 
 @pytest.fixture(params=["numpy", "torch", "jax", pytest.param("julia", marks=pytest.mark.julia)])
@@ -42,7 +44,8 @@ def test_what_is_declared_is_what_happens(run: Runner, backend: str, task: str, 
         operators=OPERATORS, engines=chosen,
     )  # fmt: skip
     surprises = []
-    for record in run(request, attempt=True, samples=0, julia=find_julia.find() if backend == "julia" else None):
+    julia = find_julia.find() if backend == "julia" else None
+    for record in run(request, attempt=True, samples=0, julia=julia, time_limit=PATIENCE):
         declared = engines.limit(record.backend, record.engine, record.operator, record.task, record.variant)
         if record.outcome == "unavailable" and record.mend:
             continue  # an engine that is not installed, with the command that mends it

@@ -53,35 +53,44 @@ function coarsenings(side::Integer, chi::Integer, iterations::Integer)
     end
 end
 
+# What only moves entries of arrays has names, so that an engine can have one rule for all of it.
+
+"The entries of `A` with its legs in the order `order`, in an array of the size `dims`."
+legs(A, order, dims) = reshape(permutedims(A, order), dims)
+
+"The matrices that are split, (ul|dr) on sublattice A and (ld|ur) on B: D² × D² × 2·half."
+function matrices(S, (; half, dim)::Coarsening)
+    a = S[:, :, :, :, 1:half]
+    b = permutedims(S[:, :, :, :, (end - half + 1):end], (2, 3, 1, 4, 5))
+    return reshape(cat(a, b; dims = 5), dim^2, dim^2, 2half)
+end
+
 "The factors (D² × χ each) at one corner of all plaquettes, as D × D × χ × half."
 corner(factors, indices, (; dim, keep, half)::Coarsening) = reshape(factors[:, :, indices], dim, dim, keep, half)
 
 """
     coarsen(split, multiply, S, step, corners)
 
-The new tensors from `S`, those of sublattice A first. `corners` (half × 4) says which A or B, counted from one, is at the
-top left, top right, bottom left and bottom right of each plaquette.
+The new tensors from `S`, those of sublattice A first. `corners`, four vectors of length half, say which matrix that is split
+has its factor at the top left, top right, bottom left and bottom right of each plaquette: A's are first, then B's.
 """
 function coarsen(split, multiply, S, step, corners)
     (; half, dim, keep) = step
-    a = S[:, :, :, :, 1:half]
-    b = permutedims(S[:, :, :, :, (end - half + 1):end], (2, 3, 1, 4, 5))
-    # (ul|dr) on A and (ld|ur) on B
-    left, right = split(reshape(cat(a, b; dims = 5), dim^2, dim^2, 2half), keep)
-    S₁, S₂ = corner(left, corners[:, 4], step), corner(left, corners[:, 2] .+ half, step)
-    S₃, S₄ = corner(right, corners[:, 1], step), corner(right, corners[:, 3] .+ half, step)
+    left, right = split(matrices(S, step), keep)
+    S₁, S₂ = corner(left, corners[4], step), corner(left, corners[2], step)
+    S₃, S₄ = corner(right, corners[1], step), corner(right, corners[3], step)
     # T'_uldr = Σ S₂_xwu S₃_yxl S₄_yzd S₁_wzr: over x and over z, then over w and y together.
     P = multiply(
-        reshape(permutedims(S₂, (2, 3, 1, 4)), dim * keep, dim, half),
-        reshape(permutedims(S₃, (2, 1, 3, 4)), dim, dim * keep, half),
+        legs(S₂, (2, 3, 1, 4), (dim * keep, dim, half)),
+        legs(S₃, (2, 1, 3, 4), (dim, dim * keep, half)),
     )
     Q = multiply(
-        reshape(permutedims(S₄, (1, 3, 2, 4)), dim * keep, dim, half),
-        reshape(permutedims(S₁, (2, 1, 3, 4)), dim, dim * keep, half),
+        legs(S₄, (1, 3, 2, 4), (dim * keep, dim, half)),
+        legs(S₁, (2, 1, 3, 4), (dim, dim * keep, half)),
     )
-    P = permutedims(reshape(P, dim, keep, dim, keep, half), (2, 4, 1, 3, 5))
-    Q = permutedims(reshape(Q, dim, keep, dim, keep, half), (3, 1, 2, 4, 5))
-    C = multiply(reshape(P, keep^2, dim^2, half), reshape(Q, dim^2, keep^2, half))
+    P = legs(reshape(P, dim, keep, dim, keep, half), (2, 4, 1, 3, 5), (keep^2, dim^2, half))
+    Q = legs(reshape(Q, dim, keep, dim, keep, half), (3, 1, 2, 4, 5), (dim^2, keep^2, half))
+    C = multiply(P, Q)
     return reshape(C, keep, keep, keep, keep, half)
 end
 
@@ -113,13 +122,24 @@ end
 scales(S) = maximum(abs ∘ primal, S; dims = (1, 2, 3, 4))
 @non_differentiable scales(::Any)
 
+"The mean logarithm of the scales."
+mean_log(scale) = sum(log, scale) / length(scale)
+@non_differentiable mean_log(::Any)
+
+"The `corners` of one step, as `coarsen` takes them."
+function corners_in(case::TrgCase, (; columns, half)::Coarsening)
+    corners = case.corners[columns, :]
+    return corners[:, 1], corners[:, 2] .+ half, corners[:, 3] .+ half, corners[:, 4]
+end
+@non_differentiable corners_in(::Any, ::Any)
+
 "ln Z per site."
 function log_partition(θ, case::TrgCase{T}, split = split, multiply = multiply) where {T}
     S, value = spins(θ[case.bonds]), zero(T)
     for (step, weight) in zip(case.plan, case.weights)
         scale = scales(S)
-        value += weight * sum(log, scale) / length(scale)
-        S = coarsen(split, multiply, S ./ scale, step, case.corners[step.columns, :])
+        value += weight * mean_log(scale)
+        S = coarsen(split, multiply, S ./ scale, step, corners_in(case, step))
     end
     return value + last(case.weights) * log(tr(reshape(S, size(S, 1)^2, :)))
 end

@@ -18,7 +18,7 @@ LONG = {("jax", "trg"), ("jax", "qcbm"), ("julia", "trg"), ("julia", "flow")}
 SLOW = ("compile", "mooncake")
 """Minutes of compilation: only with --every-engine (nox -s engines)."""
 PATIENCE = 900.0
-"""Seconds for one cell, as in ``diffprog run``: Mooncake compiles an hvp of trg for 5 minutes."""
+"""Seconds for one cell, as in ``diffprog run``: Mooncake compiles an hvp of trg for many minutes."""
 
 
 @pytest.fixture(params=["numpy", "torch", "jax", pytest.param("julia", marks=pytest.mark.julia)])

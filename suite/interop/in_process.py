@@ -34,6 +34,8 @@ from suite.spec import Array
 
 ROOM = 4096
 """Words of a request at most."""
+SIGNALS = "PYTHON_JULIACALL_HANDLE_SIGNALS"
+"""Julia's threads stop each other by SIGSEGV: without "yes" it can have one thread only. Python then loses Ctrl-C."""
 STACK = 64 * 2**20
 """Bytes of the stack of Julia's own thread."""
 
@@ -226,17 +228,28 @@ def _load(julia: Julia | None) -> int:
     before = dict(os.environ)
     if julia is not None:
         os.environ.update(julia.environment())
+        if before.get(SIGNALS) == "yes":
+            os.environ[SIGNALS] = "yes"
+        else:
+            os.environ["PYTHON_JULIACALL_THREADS"] = "1"
     try:
         with warnings.catch_warnings():
             # juliacall warns of torch's being imported first; docs/interop.md says what was found of that.
             warnings.filterwarnings("ignore", message="torch was imported before juliacall")
-            from juliacall import Main
+            from juliacall import CONFIG, Main
     except ImportError as error:
         raise BridgeError(f"juliacall cannot be imported ({error}): python -m pip install juliacall") from error
     finally:
         for name in set(os.environ) - set(before):
             del os.environ[name]
         os.environ.update(before)
+    threads = int(Main.seval("Threads.nthreads(:default) + Threads.nthreads(:interactive)"))
+    if threads > 1 and CONFIG["opt_handle_signals"] != "yes":
+        raise BridgeError(
+            f"Julia was started with {threads} threads and without its signal handlers: at the next collection of garbage "
+            f"the process would end by a segmentation fault. Set {SIGNALS}=yes, or one thread, before juliacall is "
+            "imported, or use route='worker'"
+        )
     folder = str(find_julia.package_folder())
     Main.seval(f'raw"{folder}" in LOAD_PATH || insert!(LOAD_PATH, min(2, length(LOAD_PATH) + 1), raw"{folder}")')
     Main.seval("import DiffProgTasks")

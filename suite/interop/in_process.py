@@ -246,9 +246,9 @@ def _load(julia: Julia | None) -> int:
     threads = int(Main.seval("Threads.nthreads(:default) + Threads.nthreads(:interactive)"))
     if threads > 1 and CONFIG["opt_handle_signals"] != "yes":
         raise BridgeError(
-            f"Julia was started with {threads} threads and without its signal handlers: at the next collection of garbage "
-            f"the process would end by a segmentation fault. Set {SIGNALS}=yes, or one thread, before juliacall is "
-            "imported, or use route='worker'"
+            f"Julia was started with {threads} threads and without its signal handlers: at the next collection of "
+            f"garbage the process would end by a segmentation fault. Before juliacall is imported, set {SIGNALS}=yes "
+            "or one thread, or use route='worker'"
         )
     folder = str(find_julia.package_folder())
     Main.seval(f'raw"{folder}" in LOAD_PATH || insert!(LOAD_PATH, min(2, length(LOAD_PATH) + 1), raw"{folder}")')

@@ -124,8 +124,9 @@ def _through_torch(way: str, by: Route, sizes: tuple[int, ...]) -> Iterator[Pric
         runs = {
             "torch operation": _run(partial(op, x)),
             "torch operation and its pullback": _run(backward),
-            "torch: DLPack": _run(partial(torch.from_dlpack, array)),
         }
+        if way == "in_process":
+            runs["torch: DLPack"] = _run(partial(torch.from_dlpack, array))
         yield from _sampled(way, size, runs)
 
 

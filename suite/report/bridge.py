@@ -22,7 +22,7 @@ WORKER_CALL = 100e-6
 """Goal: what such a call may cost through a worker, s."""
 NAMES = {
     "in_process": "in this process",
-    "own_thread": "in this process, Julia in a thread of its own",
+    "own_thread": "in this process, own thread",
     "worker": "a worker",
     "juliacall": "juliacall",
     "julia": "within Julia",
@@ -116,9 +116,9 @@ def crossings(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows of medians by what and way, with a column a size."""
     chosen = table[(table["size"] > 0) & table["what"].isin([*DRAWN, "return", "callback", "copy", "DLPack", "number"])]
     rows = []
-    for (what, way, process), members in chosen.groupby(["what", "way", "process"], sort=False):
+    for (what, way), members in chosen.groupby(["what", "way"], sort=False):
         by_size = dict(zip(members["size"], members["median"], strict=True))
-        rows.append({"what": what, "way": NAMES[way], "process": NAMES[process], "by_size": by_size})
+        rows.append({"what": what, "way": NAMES[way], "by_size": by_size})
     return sorted(rows, key=lambda row: str(row["what"]))
 
 
@@ -134,7 +134,6 @@ def programs(table: pd.DataFrame) -> list[dict[str, Any]]:
                 {
                     "what": row["what"],
                     "way": NAMES[row["way"]],
-                    "process": NAMES[row["process"]],
                     "median": row["median"],
                     "inside": base,
                     "first": float(first["median"].iloc[0]) if len(first) and row["way"] != "juliacall" else None,

@@ -40,7 +40,7 @@ def test_the_page_has_goals_crossings_and_programs(tmp_path: Path) -> None:
     assert "+4.0 µs" in page
     assert "1.500" in page  # of the program: 300 µs from Python, 200 µs within Julia
     assert re.search(r'src="data:image/png;base64,', page)
-    assert "Not measured: in this process, Julia in a thread of its own" in page
+    assert "Not measured: in this process, own thread" in page
     summary = (tmp_path / "run" / "summary.md").read_text()
     assert "| there | in this process |" in summary
     assert (tmp_path / "run" / "tables" / "prices.csv").read_text().count("\n") > 30

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 
 from suite.backends.find_julia import Julia, Search, find, package_folder
 from suite.errors import UsageError
@@ -27,17 +28,22 @@ def install() -> None:
         )
 
 
-def precompile(julia: Julia) -> None:
+def precompile(julia: Julia, adapt: Callable[[dict[str, str]], dict[str, str]] = dict) -> None:
     """Compiles PythonCall and DiffProgTasks once, so that no worker has to; Julia's own progress is shown.
+
+    Args:
+        julia: which one.
+        adapt: makes of the environment of this installation's workers that of another's.
 
     Raises:
         UsageError: if the package does not load.
     """
     command = [julia.executable, f"--project={julia.project}", "--startup-file=no", "-e"]
-    environment = os.environ | julia.environment() | {"JULIA_PYTHONCALL_EXE": sys.executable}
+    environment = adapt(os.environ | julia.environment() | {"JULIA_PYTHONCALL_EXE": sys.executable})
     done = subprocess.run([*command, "using PythonCall, DiffProgTasks"], env=environment, check=False)
     if done.returncode != 0:
-        raise UsageError(f"the Julia package in {package_folder()} does not load with {julia.executable}; see above")
+        folders = environment["JULIA_LOAD_PATH"].split(os.pathsep)
+        raise UsageError(f"the Julia package in {folders[1]} does not load with {julia.executable}; see above")
 
 
 def ensure(executable: str | None = None, project: str | None = None) -> Search:

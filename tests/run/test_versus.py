@@ -241,7 +241,22 @@ def test_each_side_has_its_own_julia_package(copy: Copy) -> None:
     env = {"JULIA_LOAD_PATH": os.pathsep.join(["@", str(ROOT / "julia"), "@stdlib"])}
     swapped = installation.find(str(other)).environment(env)["JULIA_LOAD_PATH"]
     assert swapped.split(os.pathsep) == ["@", str(other / "julia"), "@stdlib"]
-    assert installation.this().environment(env)["JULIA_LOAD_PATH"] == env["JULIA_LOAD_PATH"]
+    assert installation.this().environment(env) == env | installation.this().environment({})
+
+
+def test_the_other_sides_compiled_julia_package_is_kept_apart(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = copy()
+    (folder / "julia").mkdir()
+    other = installation.find(str(folder))
+    env = {"JULIA_LOAD_PATH": os.pathsep.join(["@", str(ROOT / "julia")]), "HOME": "/home/me"}
+    monkeypatch.setenv("HOME", "/home/me")
+    own, user, bundled = other.environment(env)["JULIA_DEPOT_PATH"].split(os.pathsep)
+    assert (user, bundled) == ("/home/me/.julia", "")  # an empty one stands for those that come with Julia
+    assert Path(own).parent == Path("/home/me/.julia/diffprog")
+    own, *rest = other.environment(env | {"JULIA_DEPOT_PATH": os.pathsep.join(["/depot", "/site"])})[
+        "JULIA_DEPOT_PATH"
+    ].split(os.pathsep)
+    assert (Path(own).parent, rest) == (Path("/depot/diffprog"), ["/depot", "/site"])
 
 
 def test_what_is_no_other_installation_is_refused(copy: Copy, tmp_path: Path) -> None:

@@ -157,7 +157,6 @@ const HERE = Table()
 "Words of the reply's header at most; what is small enough follows it, so that it need not be kept for the caller."
 const HEADER = 512
 const INLINE = 4096
-const SPENT = Int64[]
 
 """
     entry(request, reply) -> Cint

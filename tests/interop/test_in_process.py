@@ -28,10 +28,14 @@ def python(julia: Search, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.julia
 @pytest.mark.parametrize("framework", ["torch", "jax"])
-def test_operations_in_one_process(julia: Search, framework: str) -> None:
+def test_operations_in_one_process(julia: Search, framework: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the faulthandler, as pytest has it. Several threads, which the variable asks for, would not live with it: the
+    first collection of garbage would end the process.
+    """
     pytest.importorskip(framework)
+    monkeypatch.setenv("JULIA_NUM_THREADS", "3")
     script = Path(__file__).parent / "scripts" / f"{framework}_in_process.py"
-    done = python(julia, str(script))
+    done = python(julia, "-X", "faulthandler", str(script))
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("done\n"), done.stdout + done.stderr
 
@@ -60,28 +64,6 @@ ORDERS = {
 }
 
 
-FAULTHANDLER = """
-import faulthandler
-faulthandler.enable()  # as pytest does
-from suite.interop import torch_op
-op = torch_op("x -> (foreach(i -> (rand(10^5); i % 4 == 0 && GC.gc(false)), 1:16); x .^ 2)", route="in_process")
-import torch
-assert op(torch.full((2,), 3.0)).tolist() == [9.0, 9.0]
-faulthandler.enable()
-assert op(torch.full((2,), 4.0)).tolist() == [16.0, 16.0]
-print("done")
-"""
-
-
-@pytest.mark.julia
-def test_one_thread_of_julia_lives_with_the_faulthandler(julia: Search, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With more, which the variable asks for, the first collection of garbage ends the process."""
-    pytest.importorskip("torch")
-    monkeypatch.setenv("JULIA_NUM_THREADS", "3")
-    done = python(julia, "-c", FAULTHANDLER)
-    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
-
-
 @pytest.mark.julia
 def test_more_threads_without_signal_handlers_are_refused(julia: Search) -> None:
     code = (
@@ -93,7 +75,7 @@ def test_more_threads_without_signal_handlers_are_refused(julia: Search) -> None
     assert "PYTHON_JULIACALL_HANDLE_SIGNALS=yes" in done.stderr.splitlines()[-1]
 
 
-USUAL = ("juliacall by the user, then torch", "torch and jax, then Julia")
+USUAL = ("torch and jax, then Julia",)
 """What is tried without --every-order: each takes a start of Julia."""
 
 

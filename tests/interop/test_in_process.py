@@ -29,8 +29,8 @@ def python(julia: Search, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.julia
 @pytest.mark.parametrize("framework", ["torch", "jax"])
 def test_operations_in_one_process(julia: Search, framework: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the faulthandler, as pytest has it. Several threads, which the variable asks for, would not live with it: the
-    first collection of garbage would end the process.
+    """With the faulthandler, as pytest has it. Several threads, which the variable asks for, would not live with it:
+    the first collection of garbage would end the process.
     """
     pytest.importorskip(framework)
     monkeypatch.setenv("JULIA_NUM_THREADS", "3")

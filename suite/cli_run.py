@@ -13,7 +13,6 @@ from typing import Annotated
 import typer
 
 from suite import cli_versus
-from suite.backends import setup_julia
 from suite.cli_compare import FAIL_ON, MARKDOWN
 from suite.console import (
     ConfigFile,
@@ -122,9 +121,6 @@ def run(
         threads=threads, samples=samples, seconds=seconds, time_limit=time_limit, julia=search, workers=workers
     )
     if other is not None:
-        if search.julia is not None:
-            err.print("Precompiling the other installation's Julia package, unless it is …")
-            setup_julia.precompile(search.julia, other.environment)
         both = cli_versus.measure(folder, settings, other, cells, resume=resume)
         code = cli_versus.show(folder, report=report, markdown=markdown, fail_on_slower=fail_on is not None)
         raise typer.Exit(int(_missing(both, required)) or code)

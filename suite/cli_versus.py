@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from suite import cli_compare
+from suite.backends import setup_julia
 from suite.console import cell_listener, err, out, progress_bars
 from suite.records import Record
 from suite.run.driver import Settings
@@ -23,6 +24,9 @@ def measure(
     progress = progress_bars()
     session = Session(folder, settings, other, cell_listener(progress, 2 * len(cells)))
     session.start(resume=resume)
+    if settings.julia.julia is not None:
+        err.print("Precompiling the other installation's Julia package, unless it is …")
+        setup_julia.precompile(settings.julia.julia, other.environment)
     try:
         with progress:
             before, after = session.run(cells)

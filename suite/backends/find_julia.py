@@ -22,6 +22,8 @@ from suite.errors import UsageError
 OLDEST = (1, 10)
 SETUP = "diffprog setup-julia"
 EXE, PROJECT = "PYTHON_JULIACALL_EXE", "PYTHON_JULIACALL_PROJECT"
+SIGNALS = "PYTHON_JULIACALL_HANDLE_SIGNALS"
+"""Julia's threads stop each other by SIGSEGV: without "yes" it can have one thread only. Python then loses Ctrl-C."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Julia:
             PROJECT: self.project,
             "JULIA_LOAD_PATH": os.pathsep.join(["@", str(package_folder()), "@v#.#", "@stdlib"]),
             "JULIA_CONDAPKG_BACKEND": "Null",  # this Python is the one to use, as it is
-            "PYTHON_JULIACALL_HANDLE_SIGNALS": "no",
+            SIGNALS: "no",
         }
 
 

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from suite.backends import find_julia
-from suite.backends.find_julia import Julia
+from suite.backends.find_julia import SIGNALS, Julia
 from suite.interop import wire
 from suite.interop.errors import BridgeError
 from suite.interop.route import Route
@@ -34,8 +34,6 @@ from suite.spec import Array
 
 ROOM = 4096
 """Words of a request at most."""
-SIGNALS = "PYTHON_JULIACALL_HANDLE_SIGNALS"
-"""Julia's threads stop each other by SIGSEGV: without "yes" it can have one thread only. Python then loses Ctrl-C."""
 STACK = 64 * 2**20
 """Bytes of the stack of Julia's own thread."""
 

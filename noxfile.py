@@ -33,7 +33,10 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests; those that need Julia are skipped, with the reason, where there is none."""
+    """All tests; those that need Julia are skipped, with the reason, where there is none.
+
+    What takes minutes to compile: `nox -s tests -- --thorough`.
+    """
     install(session, "test")
     setup_julia(session)
     # Two at a time: most of the time goes into compiling, and a test process holds up to two frameworks.
@@ -85,7 +88,7 @@ def interop(session: nox.Session) -> None:
     """Julia functions in PyTorch and JAX, with every order of imports; fails if Julia is absent."""
     install(session, "test")
     setup_julia(session, required=True)
-    session.run("pytest", "tests/interop", "--every-order", "--require-julia", *session.posargs)
+    session.run("pytest", "tests/interop", "--thorough", "--require-julia", *session.posargs)
 
 
 @nox.session
@@ -117,4 +120,4 @@ def engines(session: nox.Session) -> None:
     install(session, "test")
     setup_julia(session)
     files = ("tests/test_engines.py", "tests/backends/test_julia_package.py")
-    session.run("pytest", *files, "--every-engine", *session.posargs)
+    session.run("pytest", *files, "--thorough", *session.posargs)

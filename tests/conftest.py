@@ -11,6 +11,11 @@ if (_worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_set
     _allowed = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {_allowed[int(_worker.removeprefix("gw")) % len(_allowed)]})
 
+# Most of the tests' time is compilation, of code that runs once: the compilers may spare themselves their optimisations.
+# `diffprog baseline check`, which CI runs besides, compiles as users do.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ.setdefault("PYTHON_JULIACALL_OPTIMIZE", "0")
+
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -28,8 +33,15 @@ settings.load_profile("diffprog")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--require-julia", action="store_true", help="fail, instead of skipping, where Julia is absent")
-    parser.addoption("--every-engine", action="store_true", help="also those that take minutes to compile")
-    parser.addoption("--every-order", action="store_true", help="Julia in one process with every order of imports")
+    parser.addoption("--thorough", action="store_true", help="also what takes minutes to compile")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--thorough"):
+        left_out = pytest.mark.skip(reason="takes minutes to compile: tried with --thorough")
+        for item in items:
+            if item.get_closest_marker("thorough"):
+                item.add_marker(left_out)
 
 
 def pytest_report_header() -> str:

@@ -12,11 +12,11 @@ from suite.spec import BACKENDS, DEVICES, OPERATORS, Case, Cell
 from tests.conftest import Runner
 
 VARIANTS = {"flow": ("quadratic",), "eigensolver": ("spectrum",), "qcbm": ("gaussian",), "trg": ("classic",)}
-"""What compiles fastest; all of them with --every-engine."""
+"""What compiles fastest; all of them with --thorough."""
 LONG = {("jax", "trg"), ("jax", "qcbm"), ("julia", "trg"), ("julia", "flow")}
-"""A minute or more even so: with --every-engine too. Their own tests have them, engine by engine."""
+"""A minute or more even so: with --thorough too. Their own tests have them, engine by engine."""
 SLOW = ("compile", "mooncake")
-"""Minutes of compilation: only with --every-engine (nox -s engines)."""
+"""Minutes of compilation: only with --thorough (nox -s engines)."""
 PATIENCE = 900.0
 """Seconds for one cell, as in ``diffprog run``: Mooncake compiles an hvp of trg for many minutes."""
 
@@ -34,9 +34,9 @@ def backend(request: pytest.FixtureRequest) -> str:
 @pytest.mark.cross
 @pytest.mark.parametrize("task", tasks.NAMES)
 def test_what_is_declared_is_what_happens(run: Runner, backend: str, task: str, pytestconfig: pytest.Config) -> None:
-    every = pytestconfig.getoption("--every-engine")
+    every = pytestconfig.getoption("--thorough")
     if (backend, task) in LONG and not every:
-        pytest.skip("compiles for a minute or more: --every-engine runs it")
+        pytest.skip("takes minutes to compile: tried with --thorough")
     chosen = tuple(name for name in ENGINES[backend] if every or name not in SLOW)
     request = plan.Request(
         tasks=(task,), variants=None if every else VARIANTS[task], backends=(backend,),

@@ -29,8 +29,8 @@ end
     @testset "bridge" include("bridge.jl")
     @testset "engines" include("engines.jl")
     @testset "fit" include("fit.jl")
-    # Minutes of compilation: by `runtests.jl --every-engine`, where Mooncake is installed.
-    if "--every-engine" in ARGS && Base.find_package("Mooncake") !== nothing
+    # Minutes of compilation: by `runtests.jl --thorough`, where Mooncake is installed.
+    if "--thorough" in ARGS && Base.find_package("Mooncake") !== nothing
         @testset "mooncake" include("mooncake.jl")
     end
 end

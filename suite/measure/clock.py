@@ -66,11 +66,11 @@ def sample(runs: Mapping[str, Run], least: int, seconds: float) -> dict[str, Sam
         runs: by name, a function that makes n calls and returns the seconds they took; what is to be compared most
             closely stands side by side.
         least: samples of each, at least.
-        seconds: about how long to go on beyond that (all runs together).
+        seconds: about how long to go on beyond that (all runs together), and how long a warm-up may take at most.
     """
     taken: dict[str, Samples] = {}
     for name, run in runs.items():
-        calls, settled = warm_up(run)
+        calls, settled = warm_up(run, min(MOST_WARM_UP, seconds))
         taken[name] = Samples(_loops(run), calls, settled)
     ordered = list(runs.items())
     swapped = [run for pair in _in_pairs(ordered) for run in reversed(pair)]
@@ -100,11 +100,11 @@ def _in_pairs(runs: list[tuple[str, Run]]) -> list[list[tuple[str, Run]]]:
     return [runs[start : start + 2] for start in range(0, len(runs), 2)]
 
 
-def warm_up(run: Run) -> tuple[int, bool | None]:
+def warm_up(run: Run, most: float = MOST_WARM_UP) -> tuple[int, bool | None]:
     """Calls until their time is steady, within bounds; the number of calls, and whether it became steady.
 
     Blocks of `BLOCK` seconds or `BLOCK_CALLS` calls, five at least unless calls are longer than a block, until the
-    medians of the last two differ by no more than `SETTLED`, or `MOST_WARM_UP` seconds or as many blocks have passed.
+    medians of the last two differ by no more than `SETTLED`, or ``most`` seconds or as many blocks have passed.
     """
     spent, calls, blocks = 0.0, 0, list[float]()
     while True:
@@ -115,7 +115,7 @@ def warm_up(run: Run) -> tuple[int, bool | None]:
         blocks.append(median(block))
         settled = abs(blocks[-1] - blocks[-2]) <= SETTLED * blocks[-2] if len(blocks) > 1 else None
         enough = spent >= WARM_UP or len(blocks) >= WARM_UP / BLOCK
-        if (enough and settled) or spent >= MOST_WARM_UP or len(blocks) >= MOST_WARM_UP / BLOCK:
+        if (enough and settled) or spent >= most or len(blocks) >= most / BLOCK:
             return calls, settled
 
 

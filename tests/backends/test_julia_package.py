@@ -15,9 +15,10 @@ def test_runtests(julia: Search, pytestconfig: pytest.Config) -> None:
     found = julia.julia
     assert found is not None
     script = str(package_folder() / "test" / "runtests.jl")
-    command = [found.executable, f"--project={found.project}", "--startup-file=no", script]
-    if pytestconfig.getoption("--every-engine"):
-        command.append("--every-engine")
+    # Nearly all of its time is compilation, of code that runs once.
+    command = [found.executable, f"--project={found.project}", "--startup-file=no", "-O0", script]
+    if pytestconfig.getoption("--thorough"):
+        command.append("--thorough")
     done = subprocess.run(command, env=os.environ | found.environment(), capture_output=True, text=True)
     print(done.stdout, done.stderr)
     assert done.returncode == 0, done.stdout + done.stderr

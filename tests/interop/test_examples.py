@@ -35,6 +35,7 @@ def test_one_learning_curve_by_torch_by_optax_and_by_julia(julia: Search) -> Non
 
 
 @pytest.mark.julia
+@pytest.mark.thorough
 def test_a_julia_flow_in_a_torch_module_learns(julia: Search, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     told = example(julia, "flow_module.py", "--steps", "20", "--picture", str(tmp_path / "density.png"))

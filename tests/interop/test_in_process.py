@@ -76,14 +76,14 @@ def test_more_threads_without_signal_handlers_are_refused(julia: Search) -> None
 
 
 USUAL = ("torch and jax, then Julia",)
-"""What is tried without --every-order: each takes a start of Julia."""
+"""What is tried without --thorough: each takes a start of Julia."""
 
 
 @pytest.mark.julia
-@pytest.mark.parametrize("order", ORDERS)
-def test_import_orders_work(julia: Search, order: str, pytestconfig: pytest.Config) -> None:
-    if order not in USUAL and not pytestconfig.getoption("--every-order"):
-        pytest.skip("tried with --every-order (nox -s interop)")
+@pytest.mark.parametrize(
+    "order", [one if one in USUAL else pytest.param(one, marks=pytest.mark.thorough) for one in ORDERS]
+)
+def test_import_orders_work(julia: Search, order: str) -> None:
     for framework in ("torch", "jax"):
         if framework in order:
             pytest.importorskip(framework)

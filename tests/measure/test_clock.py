@@ -72,5 +72,7 @@ def test_long_calls_are_made_once_and_nothing_is_known_of_their_steadiness() -> 
 
 
 def test_the_samples_say_how_they_were_warmed_up() -> None:
-    taken = clock.sample({"a": lambda calls: 0.3 * calls}, least=1, seconds=0.0)["a"]
+    taken = clock.sample({"a": lambda calls: 0.3 * calls}, least=1, seconds=1.0)["a"]
     assert (taken.warm_up, taken.settled) == (2, True)
+    taken = clock.sample({"a": lambda calls: 1e-3 * calls}, least=1, seconds=0.0)["a"]
+    assert (taken.warm_up, taken.settled) == (20, None)  # one block: there is no time to see more

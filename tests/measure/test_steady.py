@@ -53,7 +53,7 @@ def test_on_the_host_there_is_one_clock_and_no_transfer() -> None:
     assert len(seconds.value) == len(seconds.gradient) == 3
     assert seconds.by_hand_value == seconds.by_hand_gradient == [0.01] * 3
     assert seconds.events_value == seconds.to_device == seconds.to_host == []
-    assert seconds.warm_up_value > 0 and seconds.settled_value is not None
+    assert seconds.warm_up_value > 0 and seconds.settled_value is None
     assert told == Gpu()
 
 

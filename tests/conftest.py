@@ -11,7 +11,7 @@ if (_worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_set
     _allowed = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {_allowed[int(_worker.removeprefix("gw")) % len(_allowed)]})
 
-# Most of the tests' time is compilation, of code that runs once: the compilers may spare themselves their optimisations.
+# Most of the tests' time goes into compiling what runs once: the compilers may spare themselves their optimisations.
 # `diffprog baseline check`, which CI runs besides, compiles as users do.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault("PYTHON_JULIACALL_OPTIMIZE", "0")

@@ -169,8 +169,8 @@ def test_the_task_of_the_page_runs_in_julia(julia_copy: Path, julia: Search) -> 
     depots = [str(julia_copy / "depot"), os.environ.get("JULIA_DEPOT_PATH") or str(Path.home() / ".julia"), ""]
     variables = {"JULIA_DEPOT_PATH": os.pathsep.join(depots)}
     chosen = ("--backend", "numpy,julia", "--julia-exe", found.executable, "--julia-project", found.project)
-    chosen = (*chosen, "--precision", "float64,float32")
-    check(diffprog(julia_copy, "run", *chosen, **variables), ("numpy", "julia"))
+    records = diffprog(julia_copy, "run", *chosen, "--precision", "float64,float32", **variables)
+    check(records, ("numpy", "julia"))
     load_path = os.pathsep.join(["@", str(julia_copy / "julia"), "@v#.#", "@stdlib"])
     done = subprocess.run(
         [

@@ -9,7 +9,7 @@ or Yao; everything else it differentiates itself.
 module ByMooncake
 
 using ChainRulesCore: ChainRulesCore, unthunk
-using DiffProgTasks: DiffProgTasks, Halves, as_duals
+using DiffProgTasks: DiffProgTasks, Halves, HiddenField, activate!, as_duals, deactivate!, matmul
 using ForwardDiff: Dual, partials, value
 using Mooncake:
     @is_primitive,
@@ -26,7 +26,30 @@ using Mooncake:
     zero_rdata,
     zero_tangent
 
+# A field with hidden units, without its scratch: that is changed by every call, and its shadow, which Mooncake makes once,
+# would not be.
+
+"`activate!` that leaves z as it is: the activations s (h × B), and g (B,)."
+function activated(act, z, b, c)
+    s = copy(z)
+    return s, activate!(act, s, b, c)
+end
+
+function ChainRulesCore.rrule(::typeof(activated), act, z, b, c)
+    s, g = activated(act, z, b, c)
+    none = ChainRulesCore.NoTangent()
+    activated_pullback((s̄, ḡ)) = none, none, deactivate!(act, copy(s̄), ḡ, s, c)...
+    return (s, g), activated_pullback
+end
+
+Mooncake.@mooncake_overlay function (field::HiddenField)(x)
+    s, g = activated(field.act, matmul(field.W, x), field.b, field.c)
+    return matmul(field.V, s), g
+end
+
 "Which arguments of a function its rule is about; all others are constants."
+varying(::typeof(activated)) = (2, 3, 4)
+varying(::typeof(matmul)) = (1, 2)
 varying(::typeof(DiffProgTasks.energies)) = (1,)
 varying(::typeof(DiffProgTasks.ground_state)) = (1,)
 varying(::typeof(DiffProgTasks.chain_matrix)) = (1, 2)
@@ -34,8 +57,9 @@ varying(::typeof(DiffProgTasks.split)) = (1,)
 varying(::typeof(DiffProgTasks.multiply)) = (1, 2)
 varying(::typeof(DiffProgTasks.probabilities)) = (2,)
 varying(::typeof(DiffProgTasks.product)) = (2,)
+varying(::typeof(DiffProgTasks.combine)) = (1, 3)
 
-const Ruled = Union{
+const Anywhere = Union{
     typeof(DiffProgTasks.energies),
     typeof(DiffProgTasks.ground_state),
     typeof(DiffProgTasks.chain_matrix),
@@ -43,7 +67,10 @@ const Ruled = Union{
     typeof(DiffProgTasks.multiply),
     typeof(DiffProgTasks.probabilities),
     typeof(DiffProgTasks.product),
+    typeof(DiffProgTasks.combine),
+    typeof(activated),
 }
+const Ruled = Union{Anywhere,typeof(matmul)}
 
 pick(f, arguments) = map(k -> arguments[k], varying(f))
 
@@ -71,6 +98,7 @@ end
 
 "The arrays of an argument's fdata, or of its cotangent in ChainRules."
 arrays(x::Array) = (x,)
+arrays(x::Tuple) = x
 arrays(x::FData) = Tuple(x.data)
 arrays(x::ChainRulesCore.Tangent) = Tuple(ChainRulesCore.backing(x))
 
@@ -84,7 +112,8 @@ function pull!(x̄, f, kept::Kept, ȳ)
     return nothing
 end
 
-@is_primitive MinimalCtx Tuple{Ruled,Vararg}
+@is_primitive MinimalCtx Tuple{Anywhere,Vararg}
+@is_primitive MinimalCtx Tuple{typeof(matmul),Array,Array}
 
 function Mooncake.rrule!!(f::CoDual{<:Ruled}, arguments::Vararg{CoDual,N}) where {N}
     y, kept = with_pullback(primal(f), map(primal, arguments)...)

@@ -2,16 +2,19 @@
 # tests do. The module is asked for by name, since not every environment has it.
 const MOONCAKE = Base.require(Main, :Mooncake)
 
+set!(x::Array, y) = copyto!(x, y)
+set!(x::Tuple, y) = foreach(set!, x, y)
+
 function mooncake_cotangent(ȳ, f, arguments...)
     duals = map(MOONCAKE.zero_fcodual, arguments)
     y, back = MOONCAKE.rrule!!(MOONCAKE.zero_fcodual(f), duals...)
-    y.dx .= ȳ
+    set!(y.dx, ȳ)
     back(MOONCAKE.NoRData())
     return map(dual -> dual.dx, duals)
 end
 
 # What is around the one call is not differentiated: forward mode over reverse mode, by hand.
-function mooncake_second(ȳ, f, arguments, tangents)
+function mooncake_second(ȳ, f, arguments, tangents; ȳ̇ = MOONCAKE.zero_tangent(ȳ))
     rules, Dual = Base.get_extension(DiffProgTasks, :ByMooncake), MOONCAKE.Dual
     duals = map(Dual, arguments, tangents)
     made = MOONCAKE.frule!!(MOONCAKE.zero_dual(rules.with_pullback), MOONCAKE.zero_dual(f), duals...)
@@ -19,7 +22,7 @@ function mooncake_second(ȳ, f, arguments, tangents)
     sums = Dual(x̄, map(arrays -> map(zero, arrays), x̄))
     MOONCAKE.frule!!(
         MOONCAKE.zero_dual(rules.pull!), sums, MOONCAKE.zero_dual(f), MOONCAKE.zero_dual(made.primal[2]),
-        MOONCAKE.zero_dual(ȳ),
+        MOONCAKE.Dual(ȳ, ȳ̇),
     )
     return map(only, sums.tangent)
 end
@@ -49,4 +52,34 @@ end
     slopes = mooncake_second(ȳ, f, arguments, tangents)[findfirst(==(k), varying)]
     expected = directional(x -> turn(x) .* mooncake_cotangent(ȳ, f, at(x)...)[k], x, ẋ)
     @test slopes ≈ expected rtol = 1e-7 atol = 1e-8
+end
+
+@testset "Mooncake's rule of split" begin
+    rng, k, split = Xoshiro(7), 2, DiffProgTasks.split
+    M, Ṁ, W = (randn(rng, 5, 5, 3) for _ in 1:3)
+    each(multiply, X, Y) = stack(multiply(X[:, :, b], Y[:, :, b]) for b in axes(X, 3))
+    # The loss ⟨W, ABᵀ⟩, which does not see a common rotation of A and B.
+    loss(M) = dot(W, each((A, B) -> A * B', split(M, k)...))
+    cotangents((A, B)) = (each(*, W, B), each((W, A) -> W' * A, W, A))
+    slope = directional(loss, M, Ṁ)
+    ȳ = cotangents(split(M, k))
+    found = MOONCAKE.frule!!(MOONCAKE.zero_dual(split), MOONCAKE.Dual(M, Ṁ), MOONCAKE.zero_dual(k))
+    @test sum(dot.(found.tangent, ȳ)) ≈ slope rtol = 1e-9
+    M̄(M) = first(mooncake_cotangent(cotangents(split(M, k)), split, M, k))
+    @test dot(M̄(M), Ṁ) ≈ slope rtol = 1e-9
+    slopes = mooncake_second(ȳ, split, (M, k), (Ṁ, MOONCAKE.zero_tangent(k)); ȳ̇ = cotangents(found.tangent))
+    @test only(slopes) ≈ directional(M̄, M, Ṁ) rtol = 1e-7
+end
+
+@testset "Mooncake's rule of $move, which only moves entries" for (move, size, how) in (
+    (DiffProgTasks.legs, (2, 3, 4), ((2, 3, 1), (12, 2))),
+    (DiffProgTasks.matrices, (2, 2, 2, 2, 2), (DiffProgTasks.Coarsening(1, 1, 2, 2, 1:1),)),
+    (DiffProgTasks.corner, (4, 3, 5), ([4, 1, 4], DiffProgTasks.Coarsening(3, 3, 2, 3, 1:3))),
+)
+    rng = Xoshiro(8)
+    x, ẋ = randn(rng, size...), randn(rng, size...)
+    found = MOONCAKE.frule!!(MOONCAKE.zero_dual(move), MOONCAKE.Dual(x, ẋ), map(MOONCAKE.zero_dual, how)...)
+    @test (found.primal, found.tangent) == (move(x, how...), move(ẋ, how...))
+    ȳ = randn(rng, Base.size(found.primal))
+    @test dot(first(mooncake_cotangent(ȳ, move, x, how...)), ẋ) ≈ dot(ȳ, found.tangent) rtol = 1e-13
 end

@@ -12,6 +12,7 @@ import pytest
 
 from suite.backends.find_julia import Search
 
+pytestmark = [pytest.mark.julia, pytest.mark.thorough]
 ROOT = Path(__file__).parents[2]
 
 
@@ -24,7 +25,6 @@ def example(julia: Search, name: str, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.julia
 def test_one_learning_curve_by_torch_by_optax_and_by_julia(julia: Search) -> None:
     for module in ("torch", "optax"):
         pytest.importorskip(module)
@@ -34,8 +34,6 @@ def test_one_learning_curve_by_torch_by_optax_and_by_julia(julia: Search) -> Non
     assert all(float(difference) < 1e-8 for difference in found.values()), told
 
 
-@pytest.mark.julia
-@pytest.mark.thorough
 def test_a_julia_flow_in_a_torch_module_learns(julia: Search, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     told = example(julia, "flow_module.py", "--steps", "20", "--picture", str(tmp_path / "density.png"))

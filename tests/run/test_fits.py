@@ -22,6 +22,7 @@ from suite.run import driver, fits
 from suite.spec import Fit
 
 FITTABLE = tuple(name for name in tasks.NAMES if tasks.get(name).fit is not None)
+QUICK_TO_COMPILE = ("flow", "qcbm")
 QUICK = fits.Request("qcbm", size="tiny", backends=("numpy",), steps=30)
 
 
@@ -71,7 +72,9 @@ def test_every_fit_can_be_drawn(task: str, variant: str, tmp_path: Path) -> None
 
 
 @pytest.mark.cross
-@pytest.mark.parametrize("task", FITTABLE)
+@pytest.mark.parametrize(
+    "task", [name if name in QUICK_TO_COMPILE else pytest.param(name, marks=pytest.mark.thorough) for name in FITTABLE]
+)
 @pytest.mark.parametrize("backend", ["torch", "jax", pytest.param("julia", marks=pytest.mark.julia)])
 def test_the_first_adam_losses_are_the_same(
     task: str, backend: str, request: pytest.FixtureRequest, tmp_path: Path

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from suite import tasks
 from suite.agree import verdict
 from suite.backends import get as get_backend
 from suite.backends.base import Prepared
@@ -29,14 +27,6 @@ RANDOM_TORUS = TrgConfig("disordered", "4x4 torus", 16, 4, 4)
 
 backends = pytest.mark.parametrize("backend", BACKENDS)
 cases = pytest.mark.parametrize(("variant", "size"), CASES)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_once() -> Iterator[None]:
-    """The same functions for the same configuration, so that JAX compiles them once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tasks, "functions", functools.cache(tasks.functions))
-        yield
 
 
 def prepared(backend: str, config: TrgConfig, inputs: Arrays, precision: str = "float64") -> Prepared:

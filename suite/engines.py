@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+OPERATORS = ("value", "gradient", "jvp", "hvp")
 ENGINES = {
     "numpy": ("hand",),
     "torch": ("eager", "func", "compile", "cudagraph"),
@@ -42,8 +43,20 @@ class Limit:
     tasks: tuple[str, ...] = ()
     variants: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    precisions: tuple[str, ...] = ()
 
-    def holds(self, backend: str, engine: str, operator: str, task: str, variant: str, device: str) -> bool:
+    def holds(
+        self,
+        backend: str,
+        engine: str,
+        operator: str,
+        task: str,
+        variant: str,
+        device: str,
+        method: str,
+        precision: str,
+    ) -> bool:
         """Whether the cell is one of these."""
         return (
             (self.backend, self.engine) == (backend, engine)
@@ -51,20 +64,36 @@ class Limit:
             and (not self.tasks or task in self.tasks)
             and (not self.variants or variant in self.variants)
             and (not self.devices or device in self.devices)
+            and (not self.methods or method in self.methods)
+            and (not self.precisions or precision in self.precisions)
         )
 
 
+ROUNDED = "Krylov methods end where a residual reaches rounding, and rounded products keep it from there: use float32"
 ON_CUDA = "a CUDA graph is a recording of kernels on a CUDA device: there are none on cpu"
 
 LIMITS = (
-    Limit("torch", "cudagraph", ("value", "gradient", "jvp", "hvp"), ON_CUDA, devices=("cpu",)),
+    Limit("torch", "cudagraph", OPERATORS, ON_CUDA, devices=("cpu",)),
     Limit(
         "torch",
         "cudagraph",
-        ("value", "gradient", "jvp", "hvp"),
+        OPERATORS,
         "PyTorch reads the status of every decomposition on the host, which no CUDA graph may do",
         tasks=("eigensolver", "trg"),
         devices=("cuda",),
+    ),
+    Limit(
+        "torch",
+        "compile",
+        ("gradient", "hvp"),
+        "Inductor (PyTorch 2.11) has no code on CUDA for the complex constants in these derivatives",
+        tasks=("qcbm",),
+        devices=("cuda",),
+    ),
+    *(
+        Limit(backend, engine, OPERATORS, ROUNDED, tasks=("eigensolver",), methods=("dominant",), precisions=("tf32",))
+        for backend in ("torch", "jax")
+        for engine in ENGINES[backend]
     ),
     Limit("jax", "reverse", ("jvp", "hvp"), "reverse mode gives gradients: a jvp is forward's, an hvp takes two modes"),
     Limit("jax", "forward", ("hvp",), "forward mode gives first derivatives: an hvp takes two modes"),
@@ -77,7 +106,11 @@ LIMITS = (
 """Declared once, here, for the run, the report and the tests."""
 
 
-def limit(backend: str, engine: str, operator: str, task: str, variant: str, device: str = "cpu") -> str:
+def limit(
+    backend: str, engine: str, operator: str, task: str, variant: str,
+    device: str = "cpu", method: str = "", precision: str = "float64",
+) -> str:  # fmt: skip
     """Why an engine cannot do a cell, or an empty string."""
-    found = (one.reason for one in LIMITS if one.holds(backend, engine, operator, task, variant, device))
+    asked = backend, engine, operator, task, variant, device, method, precision
+    found = (one.reason for one in LIMITS if one.holds(*asked))
     return next(found, "")

@@ -27,7 +27,7 @@ SIZES = ("tiny", "small", "medium", "large")
 PRECISIONS = ("float64", "float32", "tf32")
 """The last is float32 whose matrix products may round their factors to 11 bits, on CUDA devices alone."""
 DEVICES = ("cpu", "cuda")
-OPERATORS = ("value", "gradient", "jvp", "hvp")
+OPERATORS = engines.OPERATORS
 """L(θ); dL/dθ; dL/dθ·v, by forward mode where an engine has one; d²L/dθ²·v. v is a direction that the host draws."""
 OPTIMISERS = ("adam", "lbfgs")
 OUTCOMES = (
@@ -139,6 +139,12 @@ class Cell:
     def key(self) -> str:
         """A name that is unique within its case and fit for a file."""
         return f"{self.backend}-{self.engine}-{self.method}-{self.operator}-{self.precision}-{self.device}"
+
+    @property
+    def limit(self) -> str:
+        """Why its engine is known not to do it, or an empty string; see `suite.engines`."""
+        where = self.device, self.method, self.precision
+        return engines.limit(self.backend, self.engine, self.operator, self.case.task, self.case.variant, *where)
 
     @property
     def name(self) -> str:

@@ -8,7 +8,7 @@ from suite import engines, tasks
 from suite.backends import find_julia
 from suite.engines import ENGINES, LIMITS
 from suite.run import plan
-from suite.spec import BACKENDS, DEVICES, OPERATORS, Case, Cell
+from suite.spec import BACKENDS, DEVICES, OPERATORS, PRECISIONS, Case, Cell
 from tests.conftest import Runner
 
 VARIANTS = {"flow": ("quadratic",), "eigensolver": ("spectrum",), "qcbm": ("gaussian",), "trg": ("classic",)}
@@ -46,7 +46,7 @@ def test_what_is_declared_is_what_happens(run: Runner, backend: str, task: str, 
     surprises = []
     julia = find_julia.find() if backend == "julia" else None
     for record in run(request, attempt=True, samples=0, julia=julia, time_limit=PATIENCE):
-        declared = engines.limit(record.backend, record.engine, record.operator, record.task, record.variant)
+        declared = record.cell.limit
         if record.outcome == "unavailable" and record.mend:
             continue  # an engine that is not installed, with the command that mends it
         if bool(declared) == (record.outcome == "ok"):
@@ -63,6 +63,8 @@ def test_limits_name_what_there_is_and_why(limit: engines.Limit) -> None:
     assert set(limit.tasks) <= set(tasks.NAMES)
     assert set(limit.variants) <= {variant for name in tasks.NAMES for variant in tasks.get(name).variants}
     assert set(limit.devices) <= set(DEVICES)
+    assert set(limit.methods) <= {method for name in tasks.NAMES for method in tasks.get(name).methods}
+    assert set(limit.precisions) <= set(PRECISIONS)
     assert len(limit.reason) > 20
 
 

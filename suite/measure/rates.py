@@ -14,7 +14,8 @@ from time import perf_counter
 from suite.records import Rates
 
 BEYOND = 4
-"""Times the last cache that an array of the copy has, so that it goes through the memory."""
+"""Times the last cache that an array of the copy has, so that it goes through the memory. It has the most bytes if the
+cache is unknown."""
 LEAST_COPY, MOST_COPY = 64 * 2**20, 512 * 2**20
 """Bytes of an array of the copy."""
 ORDERS = (256, 512, 1024, 2048, 4096, 8192)
@@ -51,7 +52,7 @@ def host_cache(folder: Path = _CACHES) -> int | None:
 
 def measure(probes: Probes, itemsize: int, seconds: float, clock: Callable[[], float] = perf_counter) -> Rates:
     """Bandwidth (bytes read and written) and arithmetic (a product of order m is 2m³) in about ``seconds``."""
-    size = min(MOST_COPY, max(LEAST_COPY, BEYOND * (probes.cache or 0)))
+    size = MOST_COPY if probes.cache is None else min(MOST_COPY, max(LEAST_COPY, BEYOND * probes.cache))
     count = size // itemsize
     best, _ = _best(probes.copy(count), seconds / 2, clock)
     bandwidth = 2 * count * itemsize / best
@@ -66,9 +67,9 @@ def measure(probes: Probes, itemsize: int, seconds: float, clock: Callable[[], f
 
 
 def _best(call: Call, seconds: float, clock: Callable[[], float]) -> tuple[float, float]:
-    """The shortest time of a call after a first one that is not counted, and the time of all of them."""
-    start = clock()
+    """The shortest time of a call, and that of all of them, after a first one that may compile and is not counted."""
     call()
+    start = clock()
     best, count = float("inf"), 0
     while not count or (count < REPEATS * 8 and clock() - start < seconds):
         before = clock()

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from suite import engines, tasks
+from suite import tasks
 from suite.agree import verdict
 from suite.backends import find_julia
 from suite.errors import UsageError
@@ -130,6 +130,7 @@ class Run:
         self.listener = listener
         self.journal = Journal(folder)
         self.yardsticks: dict[tuple[Case, str], verdict.Yardstick] = {}
+        self.inputs: dict[Case, Path] = {}
         self.reasons: dict[Case, str] = {}
         self.records: dict[str, Record] = {}
         self.rates = roofline.Book(folder)
@@ -227,10 +228,10 @@ class Run:
             "data": task.describe(config),
             "provenance": provenance(self.settings, case.task, cell.backend, opened),
         }
-        inputs = files.write_inputs(self.folder, case)
+        inputs = self._inputs(case)
         undefined = self._undefined(case, config, inputs)
         if not undefined and not self.settings.attempt:
-            undefined = engines.limit(cell.backend, cell.engine, cell.operator, case.task, case.variant, cell.device)
+            undefined = cell.limit
         if undefined:
             self._finish(cell, outcome="unsupported", reason=undefined, **common)
             return None
@@ -262,6 +263,12 @@ class Run:
     def fail(self, cell: Cell, failure: protocol.Failure, common: Mapping[str, Any]) -> None:
         """Records a cell that came to no result; ``common`` is what is known of it all the same."""
         self._finish(cell, outcome=failure.outcome, reason=failure.reason, mend=failure.mend, **common)
+
+    def _inputs(self, case: Case) -> Path:
+        """The file of the case's inputs; drawn once a run, since that takes long where cases are large."""
+        if case not in self.inputs:
+            self.inputs[case] = files.write_inputs(self.folder, case)
+        return self.inputs[case]
 
     def _undefined(self, case: Case, config: Any, inputs: Path) -> str:
         """Why the case's gradient does not exist; asked once a case, here, so that no cell's memory has it in it."""
@@ -301,7 +308,7 @@ class Run:
     def _yardstick(self, cell: Cell, config: Any, arrays: Arrays) -> verdict.Yardstick:
         scale, exact = None, None
         if cell.operator == "gradient":
-            inputs = files.load(files.write_inputs(self.folder, cell.case))
+            inputs = files.load(self._inputs(cell.case))
             exact = tasks.get(cell.case.task).closed_form(config, inputs)
         elif cell.operator == "jvp" and (cell.case, "gradient") in self.yardsticks:
             scale = float(np.linalg.norm(self.yardsticks[cell.case, "gradient"].derivative))

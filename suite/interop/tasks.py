@@ -8,6 +8,7 @@ import numpy as np
 
 from suite import tasks
 from suite.interop.function import JuliaFunction
+from suite.run import files
 from suite.run.plan import check_names
 from suite.spec import SIZES, Array
 
@@ -26,7 +27,9 @@ def task_function(task: str, variant: str | None, size: str, method: str | None,
     }
     for name, value in dataclasses.asdict(config).items():
         data[f"config__{name}"] = value
-    for name, array in chosen.draw(config, seed).items():
+    with files.one_thread():
+        drawn = chosen.draw(config, seed)
+    for name, array in drawn.items():
         if name != "params":
             data[f"data__{name}"] = np.ascontiguousarray(array)
     return JuliaFunction("flat -> scalar_task(case_problem(flat))", data)

@@ -6,10 +6,16 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from suite import tasks
 from suite.errors import UsageError
 from suite.spec import Array, Arrays, Case
+
+
+def one_thread() -> threadpool_limits:
+    """In this context BLAS has one thread: inputs are the same bit for bit, however many it has elsewhere."""
+    return threadpool_limits(1)
 
 
 def write_inputs(folder: Path, case: Case) -> Path:
@@ -20,7 +26,8 @@ def write_inputs(folder: Path, case: Case) -> Path:
     """
     path = folder / "arrays" / case.key / "inputs.npz"
     task = tasks.get(case.task)
-    drawn = task.draw(task.configure(case.variant, case.size), case.seed)
+    with one_thread():
+        drawn = task.draw(task.configure(case.variant, case.size), case.seed)
     drawn["directions"] = directions(drawn["params"].size, case)
     if path.exists():
         stored = load(path)

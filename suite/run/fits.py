@@ -216,7 +216,9 @@ def write_inputs(folder: Path, task: Task, case: Case) -> Path:
     path = folder / inputs_file(case)
     if not path.exists():
         assert task.fit is not None
-        files.save(path, task.fit.draw(task.configure(case.variant, case.size), case.seed))
+        with files.one_thread():
+            drawn = task.fit.draw(task.configure(case.variant, case.size), case.seed)
+        files.save(path, drawn)
     return path
 
 

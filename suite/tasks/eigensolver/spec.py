@@ -37,7 +37,7 @@ MOST_DENSE = 12
 """Sites that ``dense`` goes up to: the matrix takes 128 MiB there, 16 times as much with every two sites more."""
 
 _SITES = {"tiny": 4, "small": 8, "medium": 10, "large": 12}
-_LONG = {"tiny": 6, "small": 10, "medium": 14, "large": 18}
+_LONG = {"tiny": 6, "small": 10, "medium": 14, "large": 16}
 _VARIANTS = {"ground_state": ("ground_state", _SITES, 1), "spectrum": ("spectrum", _SITES, 4)}
 _VARIANTS["long_chain"] = ("ground_state", _LONG, 1)
 

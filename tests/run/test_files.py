@@ -1,0 +1,24 @@
+"""The files of a report folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+from suite.run import files
+from suite.spec import Case
+
+
+@pytest.mark.parametrize("case", [Case("eigensolver", "long_chain", "medium", 0), Case("flow", "ising", "medium", 0)])
+def test_inputs_do_not_depend_on_the_number_of_threads(tmp_path: Path, case: Case) -> None:
+    """They are drawn by way of BLAS, whose sums go by its threads: these two cases differed with two."""
+    drawn = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            drawn.append(files.load(files.write_inputs(tmp_path / str(threads), case)))
+    one, other = drawn
+    assert one.keys() == other.keys()
+    assert all(np.array_equal(one[name], other[name]) for name in one)

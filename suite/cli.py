@@ -174,7 +174,7 @@ def doctor(
         out.print(f"Julia: not taken: {attempt}", soft_wrap=True)
     if search.julia is not None:
         julia = search.julia
-        state = "precompiled" if julia.precompiled else "not yet precompiled (the next run does it)"
+        state = "precompiled" if julia.precompiled else "not yet precompiled (the next run does it, for some minutes)"
         out.print(f"Julia: taken: {julia.version} {julia.route}: {julia.executable}", soft_wrap=True)
         out.print(f"       environment {julia.project}, {state}", soft_wrap=True)
     with err.status("Opening every backend …"):

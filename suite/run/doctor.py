@@ -37,6 +37,9 @@ def examine(search: Search, threads: int, time_limit: float = 300.0) -> list[Fin
 def _open(backend: str, device: str, search: Search, threads: int, log: Path, time_limit: float) -> Finding:
     if backend == "julia" and search.julia is None:
         return Finding(backend, device, reason=search.reason, mend=search.mend)
+    if backend == "julia" and device == "cpu" and search.julia is not None and not search.julia.precompiled:
+        # To open it would compile for minutes, and change something.
+        return Finding(backend, device, "not compiled", reason="its package compiles once", mend="diffprog setup-julia")
     env = environment("float64", device, threads, search.julia if backend == "julia" else None)
     try:
         with Worker(env, log, threads) as worker:

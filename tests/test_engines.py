@@ -7,7 +7,7 @@ import pytest
 from suite import engines, tasks
 from suite.backends import find_julia
 from suite.engines import ENGINES, LIMITS
-from suite.run import plan
+from suite.run import driver, plan
 from suite.spec import BACKENDS, DEVICES, OPERATORS, PRECISIONS, Case, Cell
 from tests.conftest import Runner
 
@@ -17,7 +17,7 @@ LONG = {("jax", "trg"), ("jax", "qcbm"), ("julia", "trg"), ("julia", "flow")}
 """A minute or more even so: with --thorough too. Their own tests have them, engine by engine."""
 SLOW = ("compile", "mooncake")
 """Minutes of compilation: only with --thorough (nox -s engines)."""
-PATIENCE = 900.0
+PATIENCE = driver.Settings().time_limit
 """Seconds for one cell, as in ``diffprog run``: Mooncake compiles an hvp of trg for many minutes."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from suite.backends import torch_cuda
 from suite.engines import ON_CUDA, limit
+from suite.spec import Case, Cell
 
 
 class Device:
@@ -126,3 +128,15 @@ def test_where_there_are_no_graphs_is_declared() -> None:
     assert limit("torch", "cudagraph", "gradient", "flow", "density", "cpu") == ON_CUDA
     assert limit("torch", "cudagraph", "gradient", "flow", "density", "cuda") == ""
     assert "status" in limit("torch", "cudagraph", "hvp", "trg", "classic", "cuda")
+
+
+def test_what_an_h100_showed_is_declared() -> None:
+    """One run: conjugate gradients went on for minutes in TF32, and Inductor failed on complex constants."""
+    case = Case("eigensolver", "long_chain", "tiny", 0)
+    in_tf32 = Cell(case, "torch", "dominant", "gradient", "tf32", "cuda")
+    assert "use float32" in in_tf32.limit
+    assert replace(in_tf32, backend="jax", engine="reverse").limit == in_tf32.limit
+    assert replace(in_tf32, precision="float32").limit == replace(in_tf32, method="dense").limit == ""
+    compiled = Cell(Case("qcbm", "gaussian", "tiny", 0), "torch", "reverse", "hvp", "float64", "cuda", "compile")
+    assert "complex" in compiled.limit
+    assert replace(compiled, device="cpu").limit == replace(compiled, operator="jvp").limit == ""

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from suite.run import files
+from suite.run import files, plan
 from suite.spec import Case
+from tests.conftest import Runner
 
 
 @pytest.mark.parametrize("case", [Case("eigensolver", "long_chain", "medium", 0), Case("flow", "ising", "medium", 0)])
@@ -22,3 +23,16 @@ def test_inputs_do_not_depend_on_the_number_of_threads(tmp_path: Path, case: Cas
     one, other = drawn
     assert one.keys() == other.keys()
     assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_a_run_draws_a_case_once(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn, write = list[Case](), files.write_inputs
+
+    def counted(folder: Path, case: Case) -> Path:
+        drawn.append(case)
+        return write(folder, case)
+
+    monkeypatch.setattr(files, "write_inputs", counted)
+    request = plan.Request(tasks=("qcbm",), sizes=("tiny",), backends=("numpy",))
+    assert len(run(request, samples=0)) == 6
+    assert sorted(case.variant for case in drawn) == ["bars_and_stripes", "gaussian"]

@@ -131,7 +131,7 @@ def test_where_there_are_no_graphs_is_declared() -> None:
 
 
 def test_what_an_h100_showed_is_declared() -> None:
-    """One run: conjugate gradients went on for minutes in TF32, and Inductor failed on complex constants."""
+    """One run: `long_chain` in TF32 gave no answer within a minute, and Inductor failed on complex constants."""
     case = Case("eigensolver", "long_chain", "tiny", 0)
     in_tf32 = Cell(case, "torch", "dominant", "gradient", "tf32", "cuda")
     assert "use float32" in in_tf32.limit

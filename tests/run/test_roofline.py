@@ -64,7 +64,7 @@ def test_rates_are_the_best_of_what_was_timed(cache: int | None) -> None:
     assert found.flops == pytest.approx(2e10)
     assert found.cache == cache
     assert device.copied == [(512 if cache is None else 128) * 2**20 // 8]
-    assert device.now < 3
+    assert device.now < 2.6  # the first calls come on top of what there is
 
 
 def test_the_cache_is_the_largest_that_the_system_names(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 
 from suite.spec import Functions
-from suite.tasks.trg import lattice, split_jax
+from suite.tasks.trg import lattice, polar, split_jax
 from suite.tasks.trg.lattice import Step
 from suite.tasks.trg.spec import ETA, TrgConfig
 
@@ -22,7 +22,7 @@ Data = dict[str, Array]
 Factors = tuple[Array, Array, Array]
 Split = Callable[[Array, int], Factors]
 Contract = Callable[[str, Array, Array], Array]
-SWITCHES = {"cpu": {"svd": "LAPACK gesdd"}, "cuda": {"svd": "cuSOLVER gesvd (SvdAlgorithm.QR)"}}
+SWITCHES = {"cpu": {"svd": "LAPACK gesdd"}, "cuda": {"svd": polar.NAME}}
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))

@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 from suite.spec import Functions
-from suite.tasks.trg import lattice
+from suite.tasks.trg import lattice, polar
 from suite.tasks.trg.lattice import Step
 from suite.tasks.trg.spec import TrgConfig
-from suite.tasks.trg.split_torch import CUDA_DRIVER, split, split_once
+from suite.tasks.trg.split_torch import split, split_once
 
 Data = dict[str, Tensor]
 Split = Callable[[Tensor, int], tuple[Tensor, Tensor, Tensor]]
 Contract = Callable[[str, Tensor, Tensor], Tensor]
-SWITCHES = {"cpu": {"svd": "LAPACK gesdd"}, "cuda": {"svd": f"cuSOLVER {CUDA_DRIVER}"}}
+SWITCHES = {"cpu": {"svd": "LAPACK gesdd"}, "cuda": {"svd": polar.NAME}}
 
 
 def initial(couplings: Tensor) -> Tensor:

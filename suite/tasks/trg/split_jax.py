@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from suite.tasks.trg import polar_jax
 from suite.tasks.trg.spec import ETA
 
 Factors = tuple[Array, Array, Array]
@@ -25,13 +26,7 @@ Blocks = tuple[Array, Array, Array, Array]
 
 def svd(matrices: Array) -> Factors:
     """U, s and Vᵀ of (n, m, m)."""
-    factors: Factors = jax.lax.platform_dependent(matrices, cuda=svd_by_qr, default=svd_by_lapack)
-    return factors
-
-
-def svd_by_qr(matrices: Array) -> Factors:
-    """QR iteration (gesvd): cuSOLVER's Jacobi, JAX's choice up to m = 1024, is worse on small singular values."""
-    factors: Factors = jax.lax.linalg.svd(matrices, algorithm=jax.lax.linalg.SvdAlgorithm.QR)
+    factors: Factors = jax.lax.platform_dependent(matrices, cuda=polar_jax.svd, default=svd_by_lapack)
     return factors
 
 

@@ -8,23 +8,22 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from suite.tasks.trg import polar_torch
 from suite.tasks.trg.spec import ETA
 
 Factors = tuple[Tensor, Tensor, Tensor]
 
-CUDA_DRIVER = "gesvd"
-"""QR iteration. cuSOLVER's default, Jacobi (gesvdj), is less accurate on small singular values."""
-
 
 def svd(matrices: Tensor) -> Factors:
     """U, s and Vᵀ of (n, m, m)."""
-    driver = CUDA_DRIVER if matrices.is_cuda else None
+    if matrices.is_cuda:
+        return polar_torch.svd(matrices)
     try:
-        u, s, vt = torch.linalg.svd(matrices, driver=driver)
+        u, s, vt = torch.linalg.svd(matrices)
         return u, s, vt
     except torch.linalg.LinAlgError:
         # LAPACK's divide and conquer (gesdd) fails on a few of these graded matrices, and then not on the transposed.
-        u, s, vt = torch.linalg.svd(matrices.mT, driver=driver)
+        u, s, vt = torch.linalg.svd(matrices.mT)
         return vt.mT, s, u.mT
 
 

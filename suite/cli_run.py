@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from suite import cli_versus
+from suite.cli_budget import BUDGET, REFERENCES, duration, left_over
 from suite.cli_compare import FAIL_ON, MARKDOWN
 from suite.console import (
     ConfigFile,
@@ -30,9 +31,12 @@ from suite.console import (
 from suite.errors import UsageError
 from suite.records import Record
 from suite.run import driver, installation, plan
+from suite.run.budget import Budgeted
 from suite.run.installation import Installation
+from suite.run.references import take as take_references
 from suite.spec import BACKENDS, Cell
 
+LEAST_SAMPLES = 9
 WORKER = "Start this for a backend, of the suite or another name: a program that speaks docs/protocol.md."
 VERSUS = "Measure another installation in turn with this one: its Python, or a checkout, for this Python."
 
@@ -52,9 +56,11 @@ def run(
     resume: Annotated[bool, typer.Option("--resume", help="Complete the run that --out holds.")] = False,
     require: Annotated[list[str] | None, typer.Option(help="Backends that must be there: without one, exit 1.")] = None,
     threads: Threads = 1,
-    samples: Annotated[int, typer.Option(min=9, help="Steady samples of value and of gradient, at least.")] = 9,
+    samples: Annotated[int, typer.Option(min=0, help="Steady samples of each, 9 at least; 0: nothing is timed.")] = 9,
     seconds: Annotated[float, typer.Option(min=0, help="About how long to sample a cell, s.")] = 1.0,
     time_limit: Annotated[float, typer.Option(min=0.1, help="Longest that one cell may take, s.")] = 900.0,
+    budget: Annotated[str | None, typer.Option(metavar="TIME", help=BUDGET)] = None,
+    references: Annotated[Path | None, typer.Option(metavar="FOLDER", help=REFERENCES)] = None,
     worker: Annotated[list[str] | None, typer.Option(metavar="NAME=COMMAND", help=WORKER)] = None,
     versus: Annotated[str | None, typer.Option("--versus", metavar="PYTHON|FOLDER", help=VERSUS)] = None,
     fail_on: Annotated[list[str] | None, typer.Option(metavar="slower", help=f"--versus: {FAIL_ON}")] = None,
@@ -94,7 +100,20 @@ def run(
     `diffprog run --versus ../main --fail-on slower` (after `git worktree add ../main main`)
 
     `diffprog run --versus ../old/.venv/bin/python --task trg --size small`
+
+    Where minutes are counted, let another machine compute the references beforehand, and the page afterwards:
+
+    `diffprog run --backend numpy --size tiny,small --samples 0 --out reports/numpy`
+
+    `diffprog run --device cuda --size tiny,small --references reports/numpy --budget 8m --no-report --out reports/gpu`
     """
+    if 0 < samples < LEAST_SAMPLES:
+        raise UsageError(f"at least {LEAST_SAMPLES} samples tell a spread; 0: nothing is timed")
+    time = None if budget is None else duration(budget)
+    if versus is not None and (time is not None or references is not None):
+        raise UsageError(
+            "--versus computes its own references, and needs no budget: leave --budget and --references out"
+        )
     workers = _workers(worker)
     other = _other(versus, workers, fail_on, markdown)
     request = plan.Request(
@@ -124,7 +143,9 @@ def run(
         both = cli_versus.measure(folder, settings, other, cells, resume=resume)
         code = cli_versus.show(folder, report=report, markdown=markdown, fail_on_slower=fail_on is not None)
         raise typer.Exit(int(_missing(both, required)) or code)
-    records = _run(folder, settings, cells, resume=resume)
+    wanted = plan.cells(request, references=False)
+    running = driver.Run(folder, settings) if time is None else Budgeted(folder, settings, budget=time, wanted=wanted)
+    records = _run(running, cells, wanted, references, resume=resume)
     show(folder, records, report=report)
     _missing(records, required)
     raise typer.Exit(driver.exit_code(records, required))
@@ -176,17 +197,25 @@ def _seeds(asked: Sequence[str] | None) -> tuple[int, ...]:
     return seeds
 
 
-def _run(folder: Path, settings: driver.Settings, cells: Sequence[Cell], *, resume: bool) -> list[Record]:
+def _run(
+    running: driver.Run, cells: Sequence[Cell], wanted: Sequence[Cell], references: Path | None, *, resume: bool
+) -> list[Record]:
+    folder = running.folder
     progress = progress_bars()
-    running = driver.Run(folder, settings, cell_listener(progress, len(cells)))
     running.start(resume=resume)
+    if references is not None:
+        cells = take_references(running, references, cells, wanted)
+    running.listener = cell_listener(progress, len(cells))
     try:
         with progress:
-            return running.run(cells)
+            records = running.run(cells)
     except KeyboardInterrupt:
         done = len(running.records)
         err.print(f"\nStopped. {done} of {len(cells)} cells are kept in {folder}; go on with --out {folder} --resume")
         raise typer.Exit(130) from None
+    if told := left_over(running):
+        err.print(told)
+    return records
 
 
 def show(folder: Path, records: Sequence[Record], *, report: bool) -> None:

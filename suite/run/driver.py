@@ -134,6 +134,8 @@ class Run:
         self.reasons: dict[Case, str] = {}
         self.records: dict[str, Record] = {}
         self.rates = roofline.Book(folder)
+        self.untimed: frozenset[Cell] = frozenset()
+        """Cells whose times nobody asked for: they are computed and checked."""
 
     def start(self, *, resume: bool) -> None:
         """Makes the folder, or opens it again.
@@ -173,7 +175,7 @@ class Run:
     def keep(self, cells: Sequence[Cell]) -> None:
         """Takes the cells' records as they are."""
         for cell in cells:
-            self._remember(cell)
+            self.remember(self.records[cell.name], self.folder)
             self.listener("done", cell)
 
     def relay(self, group: plan.Group) -> Relay:
@@ -249,7 +251,7 @@ class Run:
             common["provenance"] = msgspec.structs.replace(common["provenance"], switches=switches)
         checked = cell.precision == "float64" and (cell.operator in ("jvp", "hvp") or cell == plan.reference_cell(case))
         measure = protocol.Measure(
-            0 if self.settings.in_turn else self.settings.samples,
+            0 if self.settings.in_turn or cell in self.untimed else self.settings.samples,
             self.settings.seconds,
             str(self.folder / arrays_file),
             directions=10**6 if checked else 0,
@@ -303,7 +305,7 @@ class Run:
             arrays=measured.arrays_file,
             **measured.common,
         )
-        self._remember(cell)
+        self.remember(self.records[cell.name], self.folder)
 
     def _yardstick(self, cell: Cell, config: Any, arrays: Arrays) -> verdict.Yardstick:
         scale, exact = None, None
@@ -314,15 +316,15 @@ class Run:
             scale = float(np.linalg.norm(self.yardsticks[cell.case, "gradient"].derivative))
         return verdict.Yardstick(cell.key, float(arrays["value"]), arrays[cell.operator], scale, exact=exact)
 
-    def _remember(self, cell: Cell) -> None:
-        """Takes a good reference cell, of this run or of the one resumed, as what its case is judged by."""
-        record = self.records[cell.name]
+    def remember(self, record: Record, folder: Path) -> None:
+        """Takes a good reference cell, of this run or of another in ``folder``, as what its case is judged by."""
+        cell = record.cell
         if record.outcome != "ok" or cell.operator == "value" or cell.device != "cpu":
             return
         known = self.yardsticks.get(_judged_by(cell))
         if known is None and cell.precision == "float64":
             config = tasks.get(cell.case.task).configure(cell.case.variant, cell.case.size)
-            arrays = files.load(self.folder / record.arrays)
+            arrays = files.load(folder / record.arrays)
             self.yardsticks[_judged_by(cell)] = self._yardstick(cell, config, arrays)
         elif known is not None and cell == plan.reference_cell(cell.case, cell.operator, "float32"):
             agreement = record.agreement

@@ -58,6 +58,12 @@ def reference_cell(case: Case, operator: str = "gradient", precision: str = "flo
     return Cell(case, "numpy", tasks.get(case.task).reference_method(case.variant), operator, precision, "cpu")
 
 
+def needed_by(cell: Cell) -> list[Cell]:
+    """The references that a cell is judged by, the case's own first."""
+    precisions = ("float64", "float32") if dtype(cell.precision) == "float32" else ("float64",)
+    return [reference_cell(cell.case), *(reference_cell(cell.case, cell.operator, one) for one in precisions)]
+
+
 def _engines(request: Request, backend: str, task: str, operator: str) -> list[str]:
     """The engines of a backend that were asked for; a value knows none, but for those that compile it."""
     usual = engines.default(backend, task, operator)
@@ -70,8 +76,10 @@ def _engines(request: Request, backend: str, task: str, operator: str) -> list[s
     return list(dict.fromkeys([usual, *(name for name in asked if name in ("compile", "cudagraph"))]))
 
 
-def cells(request: Request) -> list[Cell]:
+def cells(request: Request, *, references: bool = True) -> list[Cell]:
     """The cells asked for and the NumPy references that they need, references first within each task.
+
+    ``references``: whether those that nobody asked for are among them.
 
     Raises:
         UsageError: for an unknown name, or where nothing is left to do.
@@ -110,11 +118,8 @@ def cells(request: Request) -> list[Cell]:
             if method == value_method(task, variant, methods)
             or (operator == "gradient" and engine == engines.default(backend, task.name, operator))
         ]
-        found |= dict.fromkeys(reference_cell(cell.case) for cell in wanted)
-        found |= dict.fromkeys(reference_cell(cell.case, cell.operator) for cell in wanted)
-        found |= dict.fromkeys(
-            reference_cell(cell.case, cell.operator, "float32") for cell in wanted if dtype(cell.precision) == "float32"
-        )
+        if references:
+            found |= dict.fromkeys(reference for cell in wanted for reference in needed_by(cell))
         found |= dict.fromkeys(wanted)
     if not found:
         raise UsageError("nothing to run: the chosen tasks have none of the chosen variants and methods")

@@ -31,7 +31,7 @@ class Relay:
         alone: bool = False,
     ) -> None:
         self.alone = alone
-        self._start, self._opening, self._time_limit = start, opening, time_limit
+        self._start, self._opening, self.time_limit = start, opening, time_limit
         self._worker: Worker | None = None
         self._opened: protocol.Ready | protocol.Failure | None = None
 
@@ -45,7 +45,7 @@ class Relay:
             on_phase("starting the worker")
             self._worker = self._start()
             try:
-                reply = self._worker.ask(self._opening(), self._time_limit, on_phase)
+                reply = self._worker.ask(self._opening(), self.time_limit, on_phase)
             except WorkerDied as death:
                 return protocol.Failure(death.outcome, str(death))
             self._opened = _expected(reply, protocol.Ready)
@@ -62,10 +62,14 @@ class Relay:
         """The worker's answer; its death, and an answer of another kind, are failures with an outcome of their own."""
         assert self._worker is not None
         try:
-            reply = self._worker.ask(request, self._time_limit, on_phase)
+            reply = self._worker.ask(request, self.time_limit, on_phase)
         except WorkerDied as death:
             return protocol.Failure(death.outcome, str(death))
         return _expected(reply, expected)
+
+    def close(self) -> None:
+        """Ends the worker, if there is one."""
+        self._end(None)
 
     def _end(self, error: BaseException | None) -> None:
         """Asks the worker to end; where something was raised, ends it at once."""

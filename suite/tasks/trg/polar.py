@@ -3,9 +3,9 @@
 With the polar decomposition M = Q H and H = V S Vᵀ, M = (Q V) S Vᵀ. Q is the limit of X ← X (a − b XᵀX): odd
 polynomials, which act on each singular value alone. H = sym(QᵀM). A step is two products of matrices, in any batch.
 
-Singular values grow by `GROWTH` a step until all are in [`REACHED`, 1]; then Newton-Schulz (a, b = 3/2, 1/2) brings them
-to 1 quadratically. No step shrinks a singular value relative to the largest by more than 1/`REACHED`. That makes the
-iteration backward stable (Nakatsukasa, Higham, "Backward stability of iterations for computing the polar
+Singular values grow by `GROWTH` a step until all are in [`REACHED`, 1]; then Newton-Schulz (a, b = 3/2, 1/2) brings
+them to 1 quadratically. No step shrinks a singular value relative to the largest by more than 1/`REACHED`, which makes
+the iteration backward stable (Nakatsukasa, Higham, "Backward stability of iterations for computing the polar
 decomposition", SIAM J. Matrix Anal. Appl. 33, 2012): U and V are orthogonal, and U S Vᵀ is M, to some roundings of ‖M‖,
 as after QR iteration (gesvd).
 

@@ -17,7 +17,8 @@ Factors = tuple[Tensor, Tensor, Tensor]
 def svd(matrices: Tensor) -> Factors:
     """U, s and Vᵀ of (n, m, m)."""
     if matrices.is_cuda:
-        return polar_torch.svd(matrices)
+        u, s, vt = polar_torch.svd(matrices)
+        return u, s, vt
     try:
         u, s, vt = torch.linalg.svd(matrices)
         return u, s, vt

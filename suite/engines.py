@@ -10,11 +10,16 @@ from dataclasses import dataclass
 OPERATORS = ("value", "gradient", "jvp", "hvp")
 ENGINES = {
     "numpy": ("hand",),
-    "torch": ("eager", "func", "compile", "cudagraph"),
+    "torch": ("eager", "func", "compile", "cudagraph", "expert"),
     "jax": ("reverse", "forward", "forward_over_reverse", "reverse_over_reverse"),
     "julia": ("zygote", "forwarddiff", "mooncake", "enzyme", "yao"),
 }
-"""The engines of each backend."""
+"""The engines of each backend. All are as a good user of it writes them, but for `EXPERT`."""
+
+EXPERT = "expert"
+"""Value and gradient by hand, for few and large kernels: another level of craft, and of effort."""
+OF_VALUES = ("compile", "cudagraph", EXPERT)
+"""Engines by which a value is another computation than by the default."""
 
 OWN = "own"
 """The one engine of a backend that is not the suite's; see docs/protocol.md."""
@@ -70,6 +75,7 @@ class Limit:
 
 
 ROUNDED = "Krylov methods end where a residual reaches rounding, and rounded products keep it from there: use float32"
+ONCE = "a gradient by hand is not differentiated again: jvp and hvp are the other engines'"
 ON_CUDA = "a CUDA graph is a recording of kernels on a CUDA device: there are none on cpu"
 
 LIMITS = (
@@ -89,6 +95,15 @@ LIMITS = (
         "Inductor (PyTorch 2.11) has no code on CUDA for the complex constants in these derivatives",
         tasks=("qcbm",),
         devices=("cuda",),
+    ),
+    Limit("torch", EXPERT, ("jvp", "hvp"), ONCE),
+    Limit("torch", EXPERT, OPERATORS, "no expert form of this task is written", tasks=("eigensolver", "trg")),
+    Limit(
+        "torch",
+        EXPERT,
+        OPERATORS,
+        "an expert form is written of the reference's method alone",
+        methods=("checkpointed", "backsolve", "library", "adjoint", "parameter_shift"),
     ),
     *(
         Limit(backend, engine, OPERATORS, ROUNDED, tasks=("eigensolver",), methods=("dominant",), precisions=("tf32",))

@@ -153,6 +153,14 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Expert:
+    """Value and gradient of ``(theta, data)`` by hand, as an expert of the framework writes them; see `Functions`."""
+
+    value: Callable[[Any, Any], Any]
+    gradient: Callable[[Any, Any], tuple[Any, Any]]
+
+
+@dataclass(frozen=True)
 class Functions:
     """What a task gives a backend: plain functions of ``(theta, data)`` in the framework's own arrays.
 
@@ -162,7 +170,8 @@ class Functions:
     ``loss`` is the value as the framework's engines can differentiate it, None for a method that is a rule of its own
     for gradients. ``jvp`` and ``hvp`` of ``(theta, data, v)`` return ``(loss, dL/dθ·v)`` and ``(loss, d²L/dθ²·v)``;
     None where an engine makes them from ``loss``, or there are none. ``switches`` are by device what the task chose
-    among the framework's algorithms, for the record.
+    among the framework's algorithms, for the record. ``expert`` is the same loss and gradient for the engine of that
+    name, None where there is no such form.
     """
 
     value: Callable[[Any, Any], Any]
@@ -174,6 +183,7 @@ class Functions:
     jvp: Callable[[Any, Any, Any], tuple[Any, Any]] | None = None
     hvp: Callable[[Any, Any, Any], tuple[Any, Any]] | None = None
     switches: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    expert: Expert | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,6 @@
-"""Operators by PyTorch's engines: eager autograd, CUDA graphs of it, ``torch.func``'s transforms, ``torch.compile``."""
+"""Operators by PyTorch's engines: eager autograd, CUDA graphs of it, ``torch.func``'s transforms, ``torch.compile``,
+and what an expert writes by hand.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ import torch
 
 from suite.backends import torch_cuda
 from suite.backends.base import Ask, Unsupported
-from suite.spec import Functions
+from suite.engines import EXPERT, ONCE
+from suite.spec import Expert, Functions
 
 Function = Callable[..., Any]
 
@@ -19,8 +22,10 @@ def build(functions: Functions, ask: Ask) -> tuple[Function, Function]:
     """The value, of ``(θ, data)``, and the derivative, of ``(θ, data)`` or ``(θ, data, v)``.
 
     Raises:
-        Unsupported: if the method is a rule of its own that this engine cannot replace.
+        Unsupported: if the method is a rule of its own that this engine cannot replace, or the engine has no such form.
     """
+    if ask.engine == EXPERT:
+        return by_hand(functions, ask.operator)
     if ask.engine == "cudagraph":
         value, derivative = build(functions, replace(ask, engine="eager"))
         return torch_cuda.captured(torch, value), torch_cuda.captured(torch, derivative)
@@ -41,6 +46,38 @@ def build(functions: Functions, ask: Ask) -> tuple[Function, Function]:
         return compiled(plain), compiled(_FUNC[operator](loss), backend)
     family = _EAGER if ask.engine == "eager" else _FUNC
     return functions.value, family[operator](loss)
+
+
+def by_hand(functions: Functions, operator: str) -> tuple[Function, Function]:
+    """Value and gradient of a loss whose rule for autograd is the task's own; see `build`."""
+    if functions.expert is None:
+        raise Unsupported("no expert form of this task and method is written")
+    if operator not in ("value", "gradient"):
+        raise Unsupported(ONCE)
+    expert = functions.expert
+
+    def loss(theta: Any, data: Any) -> Any:
+        return ByHand.apply(theta, data, expert)
+
+    return torch.no_grad()(loss), eager_gradient(loss)
+
+
+class ByHand(torch.autograd.Function):  # type: ignore[misc]  # mypy takes torch for Any
+    """An expert's loss on autograd's tape. Being a number, it has its gradient made at once by forward, if one is due."""
+
+    @staticmethod
+    def forward(ctx: Any, theta: Any, data: Any, expert: Expert) -> Any:
+        if not ctx.needs_input_grad[0]:
+            return expert.value(theta, data)
+        loss, theta_bar = expert.gradient(theta, data)
+        ctx.save_for_backward(theta_bar)
+        return loss
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, loss_bar: Any) -> tuple[Any, None, None]:
+        (theta_bar,) = ctx.saved_tensors
+        return theta_bar * loss_bar, None, None
 
 
 def compiled(function: Function, backend: Any = "inductor") -> Function:

@@ -65,7 +65,7 @@ def needed_by(cell: Cell) -> list[Cell]:
 
 
 def _engines(request: Request, backend: str, task: str, operator: str) -> list[str]:
-    """The engines of a backend that were asked for; a value knows none, but for those that compile it."""
+    """The engines of a backend that were asked for; a value knows none, but for those that compute it otherwise."""
     usual = engines.default(backend, task, operator)
     if not request.engines:
         return [usual]
@@ -73,7 +73,7 @@ def _engines(request: Request, backend: str, task: str, operator: str) -> list[s
     asked = [name for name in known if "all" in request.engines or name in request.engines]
     if operator != "value" or not asked:
         return asked
-    return list(dict.fromkeys([usual, *(name for name in asked if name in ("compile", "cudagraph"))]))
+    return list(dict.fromkeys([usual, *(name for name in asked if name in engines.OF_VALUES)]))
 
 
 def cells(request: Request, *, references: bool = True) -> list[Cell]:

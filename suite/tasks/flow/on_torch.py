@@ -201,5 +201,10 @@ def build(config: FlowConfig, method: str) -> Functions:
         integrate(config, counted, data["data"])
         return {"parameters": theta.numel(), "rhs_evaluations": calls, "steps": calls // 4}
 
-    slope = partial(backsolve, config) if method == "backsolve" else gradient
-    return Functions(torch.no_grad()(loss), slope, found, work, "eager", loss if method == "discrete" else None)
+    value = torch.no_grad()(loss)
+    if method != "discrete":
+        slope = partial(backsolve, config) if method == "backsolve" else gradient
+        return Functions(value, slope, found, work, "eager")
+    from suite.tasks.flow import expert_torch  # which is made of this module's losses
+
+    return Functions(value, gradient, found, work, "eager", loss, expert=expert_torch.build(config))

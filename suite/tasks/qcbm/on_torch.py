@@ -228,4 +228,8 @@ def build(config: QcbmConfig, method: str) -> Functions:
         return tally.work(theta.numel(), rotations, np.asarray(data["cnots"].cpu()), np.asarray(gather.cpu()))
 
     gradients = {"reverse": reverse, "adjoint": adjoint, "parameter_shift": parameter_shift}
-    return Functions(value, gradients[method], outputs, work, "eager", value if method == "reverse" else None)
+    if method != "reverse":
+        return Functions(value, gradients[method], outputs, work, "eager")
+    from suite.tasks.qcbm import expert_torch  # which is made of this module's parts
+
+    return Functions(value, reverse, outputs, work, "eager", value, expert=expert_torch.build(config))

@@ -1,0 +1,226 @@
+"""The flow in PyTorch as an expert writes it: the loss and ``discrete``'s gradient by hand, few kernels on kept memory.
+
+At each stage i the field is V_i = s_i A, with s = σ(x Wᵀ + b), A = diag(a) W and σ the logistic function or tanh; for
+``quadratic`` it is s_i = x_i and A = S. A step of h from x₁ to y is, every product adding to what is there,
+
+    x₂ = x₁ + (h/2) V₁,  x₃ = x₁ + (h/2) V₂,  x₄ = x₁ + h V₃,  y = (x₂ + 2x₃ + x₄ − x₁)/3 + (h/6) V₄,
+
+which is RK4: the bracket holds V₁ to V₃. With ȳ the cotangent of y, h u_i that of V_i, and r_i = h u_i ∂V_i/∂x and what
+comes from the divergence,
+
+    u₄ = ȳ/6,  u₃ = ȳ/3 + r₄,  u₂ = ȳ/3 + r₃/2,  u₁ = ȳ/6 + r₂/2,
+    x̄₁ = ȳ + r₁ + r₂ + r₃ + r₄ = 2(u₁ + u₂) + u₃ − ȳ/3 + r₁.
+
+The loss is a mean of terms ±∫∇²u |dt| and of terms in the last x. Hence ∇²u = Σ_j c_j σ'_j, c_j = a_j |w_j|², has one
+cotangent for all samples, δ_i = ±|h|/6B times 1, 2, 2, 1, and the loss has κ·c in it, κ_j = Σ δ_i σ'_j over all stages
+and samples. Within a stage r = z W, where
+
+    z = σ' ∘ (h u Aᵀ + δ c σ''/σ'),  σ' = s − s², σ''/σ' = 1 − 2s (logistic);  σ' = 1 − s², σ''/σ' = −2s (tanh).
+
+Parameters are left for the end of a step, when its 4B rows make one product each: P += Sᵀ(hU), Q += ZᵀX, b̄ += Σz. In
+the end W̄ = diag(a) P + Q + 2 diag(κ ∘ a) W and ā_j = P_j·w_j + κ_j |w_j|².
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from suite.spec import Expert
+from suite.tasks.flow import targets
+from suite.tasks.flow.on_torch import losses
+from suite.tasks.flow.spec import VARIATIONAL, FlowConfig, layout
+
+Data = dict[str, Tensor]
+STAGES = (1, 2, 2, 1)
+"""The stages' weights, in sixths of a step."""
+
+
+class Hidden:
+    """A layer of h units: logistic with biases (``density``), or tanh without (the variational variants)."""
+
+    def __init__(self, config: FlowConfig, theta: Tensor, batch: int) -> None:
+        self.logistic = config.variant not in VARIATIONAL
+        blocks = theta.split([block.size for block in layout(config).blocks])
+        self.w, self.a = blocks[0].view(config.hidden, config.dim), blocks[-1]
+        self.b = blocks[1] if self.logistic else None
+        self.w_t, self.out = self.w.T, self.a[:, None] * self.w
+        self.norm2 = (self.w * self.w).sum(dim=1)
+        self.c, self.one = self.a * self.norm2, theta.new_ones(())
+        self.step, weight = config.step, abs(config.step) / (6 * batch)
+        self.sign = -1 if config.variant in VARIATIONAL else 1
+        self.delta = theta.new_full((4, batch), weight)
+        self.delta[1:3].fill_(2 * weight)
+        self.delta = self.delta.view(-1)
+        self.kappa = torch.zeros_like(self.a)  # without the sign
+        self.slopes = theta.new_empty(4, batch, config.hidden)  # σ' at a step's stages
+
+    def activations(self, steps: int, x: Tensor) -> Tensor:
+        """Memory for s: (steps, 4, B, h)."""
+        return self.slopes.new_empty(steps, *self.slopes.shape)
+
+    def activate(self, x: Tensor, s: Tensor) -> None:
+        if self.b is None:
+            torch.mm(x, self.w_t, out=s).tanh_()
+        else:
+            torch.addmm(self.b, x, self.w_t, out=s).sigmoid_()
+
+    def diverge(self, s: Tensor) -> None:
+        """Takes σ' at all stages of a step into κ; s is (4, B, h)."""
+        torch.addcmul(s if self.logistic else self.one, s, s, value=-1, out=self.slopes)
+        self.kappa.addmv_(self.slopes.view(len(self.delta), -1).T, self.delta)
+
+    def integral(self) -> Tensor:
+        """The mean of ∫∇²u |dt|."""
+        return self.kappa @ self.c
+
+    def start_back(self) -> None:
+        self.back, self.into = self.w, (self.step * self.out).T
+        self.pulls = [self.c * (self.sign * k * abs(self.step) / (6 * self.slopes.shape[1])) for k in (1, 2)]
+        self.turns = [pull * -2 for pull in self.pulls]
+        self.z = torch.empty_like(self.slopes)
+        self.zs, self.ds = self.z.unbind(), self.slopes.unbind()
+        self.p, self.q = torch.zeros_like(self.w), torch.zeros_like(self.w)
+        self.b_bar, self.ones = torch.zeros_like(self.a), torch.ones_like(self.delta)
+
+    def pull(self, stage: int, u: Tensor, s: Tensor) -> Tensor:
+        """Z (B, h) of a stage."""
+        z, weight = self.zs[stage], STAGES[stage] - 1
+        if self.logistic:
+            torch.addmm(self.pulls[weight], u, self.into, out=z)
+        else:
+            torch.mm(u, self.into, out=z)
+        return z.addcmul_(s, self.turns[weight]).mul_(self.ds[stage])
+
+    def accumulate(self, s_t: Tensor, u: Tensor, x: Tensor) -> None:
+        """What a step adds to the parameters' cotangents: sᵀ (h, 4B), u and x (4B, d)."""
+        z_t = self.z.view(len(u), -1).T
+        self.p.addmm_(s_t, u)
+        self.q.addmm_(z_t, x)
+        if self.logistic:
+            self.b_bar.addmv_(z_t, self.ones)
+
+    def theta_bar(self) -> Tensor:
+        p, kappa = self.p.mul_(self.step), self.kappa * self.sign
+        a_bar = (p * self.w).sum(dim=1) + kappa * self.norm2
+        w_bar = self.q.addcmul_(p, self.a[:, None]).addcmul_(self.w, (kappa * self.a)[:, None], value=2)
+        biases = (self.b_bar,) if self.logistic else ()
+        return torch.cat([w_bar.view(-1), *biases, a_bar])
+
+
+class Linear:
+    """V = xS, S = (A + Aᵀ)/2 (``quadratic``): what the layer takes and gives are one and the same."""
+
+    def __init__(self, config: FlowConfig, theta: Tensor, batch: int) -> None:
+        a = theta.view(config.dim, config.dim)
+        self.out, self.step, self.time = (a + a.T) / 2, config.step, abs(config.step) * config.steps
+
+    def activations(self, steps: int, x: Tensor) -> Tensor:
+        return x[: 4 * steps].unflatten(0, (steps, 4))
+
+    def activate(self, x: Tensor, s: Tensor) -> None:
+        pass
+
+    def diverge(self, s: Tensor) -> None:
+        pass
+
+    def integral(self) -> Tensor:
+        return self.out.trace() * self.time
+
+    def start_back(self) -> None:
+        self.back, self.s_bar = self.step * self.out, torch.zeros_like(self.out)
+
+    def pull(self, stage: int, u: Tensor, s: Tensor) -> Tensor:
+        return u
+
+    def accumulate(self, s_t: Tensor, u: Tensor, x: Tensor) -> None:
+        self.s_bar.addmm_(s_t, u)
+
+    def theta_bar(self) -> Tensor:
+        s_bar = self.s_bar.mul_(self.step)
+        s_bar.diagonal().add_(self.time)
+        return ((s_bar + s_bar.T) / 2).view(-1)
+
+
+def carry(config: FlowConfig, field: Hidden | Linear, x: Tensor, s: Tensor, *, diverge: bool) -> Tensor:
+    """Fills x (stages + 1, B, d), whose first is given, and s (…, 4, B, h); returns the last x.
+
+    Where there is memory for fewer stages than there are, it is used again and again.
+    """
+    h, xs = config.step, x.unbind()
+    stages = [(one, *one.unbind()) for one in s.unbind()]
+    for step in range(config.steps):
+        x1, x2, x3, x4, y = (xs[(4 * step + stage) % len(xs)] for stage in range(5))
+        all_, s1, s2, s3, s4 = stages[step % len(stages)]
+        field.activate(x1, s1)
+        field.activate(torch.addmm(x1, s1, field.out, alpha=h / 2, out=x2), s2)
+        field.activate(torch.addmm(x1, s2, field.out, alpha=h / 2, out=x3), s3)
+        field.activate(torch.addmm(x1, s3, field.out, alpha=h, out=x4), s4)
+        torch.add(x2, x4, out=y).sub_(x1).add_(x3, alpha=2).addmm_(s4, field.out, beta=1 / 3, alpha=h / 6)
+        if diverge:
+            field.diverge(all_)
+    return y
+
+
+def terminal_slope(config: FlowConfig, x: Tensor, data: Data) -> Tensor:
+    """The gradient of a sample's loss with respect to its last x, (B, d), as new memory; see ``targets``."""
+    if config.variant not in VARIATIONAL:
+        return x.clone()
+    if config.variant == "ising":
+        return (x @ data["inverse_coupling"]).sub_(x.tanh())
+    if config.variant == "ring":
+        radius = (x * x).sum(dim=1, keepdim=True).sqrt_()
+        return x * ((radius - targets.RADIUS) * (2 / targets.RING) / radius)
+    return (2 * x).add_(x.flip(1), alpha=targets.SKEW)
+
+
+def pull_back(config: FlowConfig, field: Hidden | Linear, x: Tensor, s: Tensor, y_bar: Tensor) -> None:
+    """Carries the mean loss's cotangent of the last x back through all steps; the field adds up its parameters'."""
+    field.start_back()
+    x_bar, u = torch.empty_like(y_bar), torch.empty_like(x[:4])
+    (u1, u2, u3, u4), all_u = u.unbind(), u.flatten(0, 1)
+    all_x = x[:-1].unflatten(0, (config.steps, -1)).flatten(1, 2).unbind()
+    all_s, s_t = s.unbind(), s.flatten(1, 2).mT.unbind()
+    for step in reversed(range(config.steps)):
+        field.diverge(all_s[step])
+        s1, s2, s3, s4 = all_s[step].unbind()
+        r = field.pull(3, torch.mul(y_bar, 1 / 6, out=u4), s4)
+        r = field.pull(2, torch.addmm(y_bar, r, field.back, beta=1 / 3, out=u3), s3)
+        r = field.pull(1, torch.addmm(y_bar, r, field.back, beta=1 / 3, alpha=1 / 2, out=u2), s2)
+        r = field.pull(0, torch.addmm(y_bar, r, field.back, beta=1 / 6, alpha=1 / 2, out=u1), s1)
+        torch.add(u1, u2, out=x_bar).mul_(2).add_(u3).add_(y_bar, alpha=-1 / 3).addmm_(r, field.back)
+        field.accumulate(s_t[step], all_u, all_x[step])
+        y_bar, x_bar = x_bar, y_bar
+
+
+def start(
+    config: FlowConfig, theta: Tensor, data: Data, kept: int, extra: int
+) -> tuple[Hidden | Linear, Tensor, Tensor]:
+    """The field, and memory for ``kept`` steps, with the batch in its place."""
+    noise = data["data"]
+    field = (Linear if config.variant == "quadratic" else Hidden)(config, theta, len(noise))
+    x = noise.new_empty(4 * kept + extra, *noise.shape)
+    x[0].copy_(noise)
+    return field, x, field.activations(kept, x)
+
+
+def loss_of(config: FlowConfig, field: Hidden | Linear, y: Tensor, data: Data) -> Tensor:
+    return losses(config, y, field.integral(), data).mean()
+
+
+def value(config: FlowConfig, theta: Tensor, data: Data) -> Tensor:
+    field, x, s = start(config, theta, data, kept=2, extra=0)
+    return loss_of(config, field, carry(config, field, x, s, diverge=True), data)
+
+
+def gradient(config: FlowConfig, theta: Tensor, data: Data) -> tuple[Tensor, Tensor]:
+    field, x, s = start(config, theta, data, kept=config.steps, extra=1)
+    y = carry(config, field, x, s, diverge=False)
+    pull_back(config, field, x, s, terminal_slope(config, y, data).div_(len(y)))
+    return loss_of(config, field, y, data), field.theta_bar()
+
+
+def build(config: FlowConfig) -> Expert:
+    return Expert(partial(value, config), partial(gradient, config))

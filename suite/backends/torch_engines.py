@@ -59,11 +59,11 @@ def by_hand(functions: Functions, operator: str) -> tuple[Function, Function]:
     def loss(theta: Any, data: Any) -> Any:
         return ByHand.apply(theta, data, expert)
 
-    return torch.no_grad()(loss), eager_gradient(loss)
+    return torch.no_grad()(expert.value), eager_gradient(loss)
 
 
 class ByHand(torch.autograd.Function):  # type: ignore[misc]  # mypy takes torch for Any
-    """An expert's loss on autograd's tape. Being a number, it has its gradient made at once by forward, if one is due."""
+    """An expert's loss on autograd's tape. It is a number: its gradient is made by forward, at once, if one is due."""
 
     @staticmethod
     def forward(ctx: Any, theta: Any, data: Any, expert: Expert) -> Any:

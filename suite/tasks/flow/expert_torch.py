@@ -1,15 +1,14 @@
 """The flow in PyTorch as an expert writes it: the loss and ``discrete``'s gradient by hand, few kernels on kept memory.
 
 At each stage i the field is V_i = s_i A, with s = σ(x Wᵀ + b), A = diag(a) W and σ the logistic function or tanh; for
-``quadratic`` it is s_i = x_i and A = S. A step of h from x₁ to y is, every product adding to what is there,
+``quadratic`` it is s_i = x_i and A = S. A step of h from x₁ to y is RK4,
 
-    x₂ = x₁ + (h/2) V₁,  x₃ = x₁ + (h/2) V₂,  x₄ = x₁ + h V₃,  y = (x₂ + 2x₃ + x₄ − x₁)/3 + (h/6) V₄,
+    x₂ = x₁ + (h/2) V₁,  x₃ = x₁ + (h/2) V₂,  x₄ = x₁ + h V₃,  y = x₁ + (h/6)(V₁ + 2(V₂ + V₃)) + (h/6) V₄,
 
-which is RK4: the bracket holds V₁ to V₃. With ȳ the cotangent of y, h u_i that of V_i, and r_i = h u_i ∂V_i/∂x and what
+the last product adding to what is there. With ȳ the cotangent of y, h u_i that of V_i, and r_i = h u_i ∂V_i/∂x and what
 comes from the divergence,
 
-    u₄ = ȳ/6,  u₃ = ȳ/3 + r₄,  u₂ = ȳ/3 + r₃/2,  u₁ = ȳ/6 + r₂/2,
-    x̄₁ = ȳ + r₁ + r₂ + r₃ + r₄ = 2(u₁ + u₂) + u₃ − ȳ/3 + r₁.
+    u₄ = ȳ/6,  u₃ = ȳ/3 + r₄,  u₂ = ȳ/3 + r₃/2,  u₁ = ȳ/6 + r₂/2,  x̄₁ = ȳ + r₄ + r₃ + r₂ + r₁.
 
 The loss is a mean of terms ±∫∇²u |dt| and of terms in the last x. Hence ∇²u = Σ_j c_j σ'_j, c_j = a_j |w_j|², has one
 cotangent for all samples, δ_i = ±|h|/6B times 1, 2, 2, 1, and the loss has κ·c in it, κ_j = Σ δ_i σ'_j over all stages
@@ -23,7 +22,6 @@ the end W̄ = diag(a) P + Q + 2 diag(κ ∘ a) W and ā_j = P_j·w_j + κ_j |w_j
 
 from __future__ import annotations
 
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -32,6 +30,7 @@ from suite.spec import Expert
 from suite.tasks.flow import targets
 from suite.tasks.flow.on_torch import losses
 from suite.tasks.flow.spec import VARIATIONAL, FlowConfig, layout
+from suite.tasks.torch_memory import Kept
 
 Data = dict[str, Tensor]
 STAGES = (1, 2, 2, 1)
@@ -49,17 +48,14 @@ class Hidden:
         self.w_t, self.out = self.w.T, self.a[:, None] * self.w
         self.norm2 = (self.w * self.w).sum(dim=1)
         self.c, self.one = self.a * self.norm2, theta.new_ones(())
-        self.step, weight = config.step, abs(config.step) / (6 * batch)
+        self.step, self.weight = config.step, abs(config.step) / (6 * batch)
         self.sign = -1 if config.variant in VARIATIONAL else 1
-        self.delta = theta.new_full((4, batch), weight)
-        self.delta[1:3].fill_(2 * weight)
-        self.delta = self.delta.view(-1)
-        self.kappa = torch.zeros_like(self.a)  # without the sign
+        self.total = theta.new_zeros(4, config.hidden)  # Σ σ' over samples and steps
         self.slopes = theta.new_empty(4, batch, config.hidden)  # σ' at a step's stages
 
-    def activations(self, steps: int, x: Tensor) -> Tensor:
-        """Memory for s: (steps, 4, B, h)."""
-        return self.slopes.new_empty(steps, *self.slopes.shape)
+    def activations(self, x: Tensor, flat: Tensor) -> Tensor:
+        """Where s goes, (steps, 4, B, h): in ``flat``, or in x itself."""
+        return flat.view(-1, *self.slopes.shape)
 
     def activate(self, x: Tensor, s: Tensor) -> None:
         if self.b is None:
@@ -68,22 +64,27 @@ class Hidden:
             torch.addmm(self.b, x, self.w_t, out=s).sigmoid_()
 
     def diverge(self, s: Tensor) -> None:
-        """Takes σ' at all stages of a step into κ; s is (4, B, h)."""
+        """Takes σ' at all stages of a step into the total; s is (4, B, h)."""
         torch.addcmul(s if self.logistic else self.one, s, s, value=-1, out=self.slopes)
-        self.kappa.addmv_(self.slopes.view(len(self.delta), -1).T, self.delta)
+        self.total.add_(self.slopes.sum(dim=1))
 
     def integral(self) -> Tensor:
         """The mean of ∫∇²u |dt|."""
-        return self.kappa @ self.c
+        return self.kappa() @ self.c
+
+    def kappa(self) -> Tensor:
+        """Σ |h|/6B (1, 2, 2, 1) σ', without the sign: (h,)."""
+        first, second, third, fourth = self.total.unbind()
+        return (first + fourth).add_(second + third, alpha=2).mul_(self.weight)
 
     def start_back(self) -> None:
         self.back, self.into = self.w, (self.step * self.out).T
-        self.pulls = [self.c * (self.sign * k * abs(self.step) / (6 * self.slopes.shape[1])) for k in (1, 2)]
+        self.pulls = [self.c * (self.sign * k * self.weight) for k in (1, 2)]
         self.turns = [pull * -2 for pull in self.pulls]
         self.z = torch.empty_like(self.slopes)
         self.zs, self.ds = self.z.unbind(), self.slopes.unbind()
         self.p, self.q = torch.zeros_like(self.w), torch.zeros_like(self.w)
-        self.b_bar, self.ones = torch.zeros_like(self.a), torch.ones_like(self.delta)
+        self.b_bar, self.ones = torch.zeros_like(self.a), self.a.new_ones(self.z[..., 0].numel())
 
     def pull(self, stage: int, u: Tensor, s: Tensor) -> Tensor:
         """Z (B, h) of a stage."""
@@ -103,7 +104,7 @@ class Hidden:
             self.b_bar.addmv_(z_t, self.ones)
 
     def theta_bar(self) -> Tensor:
-        p, kappa = self.p.mul_(self.step), self.kappa * self.sign
+        p, kappa = self.p.mul_(self.step), self.kappa().mul_(self.sign)
         a_bar = (p * self.w).sum(dim=1) + kappa * self.norm2
         w_bar = self.q.addcmul_(p, self.a[:, None]).addcmul_(self.w, (kappa * self.a)[:, None], value=2)
         biases = (self.b_bar,) if self.logistic else ()
@@ -117,8 +118,8 @@ class Linear:
         a = theta.view(config.dim, config.dim)
         self.out, self.step, self.time = (a + a.T) / 2, config.step, abs(config.step) * config.steps
 
-    def activations(self, steps: int, x: Tensor) -> Tensor:
-        return x[: 4 * steps].unflatten(0, (steps, 4))
+    def activations(self, x: Tensor, flat: Tensor) -> Tensor:
+        return x[: len(x) // 4 * 4].unflatten(0, (-1, 4))
 
     def activate(self, x: Tensor, s: Tensor) -> None:
         pass
@@ -144,23 +145,27 @@ class Linear:
         return ((s_bar + s_bar.T) / 2).view(-1)
 
 
-def carry(config: FlowConfig, field: Hidden | Linear, x: Tensor, s: Tensor, *, diverge: bool) -> Tensor:
+Field = Hidden | Linear
+
+
+def carry(config: FlowConfig, field: Field, x: Tensor, s: Tensor, *, diverge: bool) -> Tensor:
     """Fills x (stages + 1, B, d), whose first is given, and s (…, 4, B, h); returns the last x.
 
     Where there is memory for fewer stages than there are, it is used again and again.
     """
     h, xs = config.step, x.unbind()
+    v1, v2, v3 = torch.empty_like(x[:3]).unbind()
     stages = [(one, *one.unbind()) for one in s.unbind()]
     for step in range(config.steps):
         x1, x2, x3, x4, y = (xs[(4 * step + stage) % len(xs)] for stage in range(5))
-        all_, s1, s2, s3, s4 = stages[step % len(stages)]
+        every, s1, s2, s3, s4 = stages[step % len(stages)]
         field.activate(x1, s1)
-        field.activate(torch.addmm(x1, s1, field.out, alpha=h / 2, out=x2), s2)
-        field.activate(torch.addmm(x1, s2, field.out, alpha=h / 2, out=x3), s3)
-        field.activate(torch.addmm(x1, s3, field.out, alpha=h, out=x4), s4)
-        torch.add(x2, x4, out=y).sub_(x1).add_(x3, alpha=2).addmm_(s4, field.out, beta=1 / 3, alpha=h / 6)
+        field.activate(torch.add(x1, torch.mm(s1, field.out, out=v1), alpha=h / 2, out=x2), s2)
+        field.activate(torch.add(x1, torch.mm(s2, field.out, out=v2), alpha=h / 2, out=x3), s3)
+        field.activate(torch.add(x1, torch.mm(s3, field.out, out=v3), alpha=h, out=x4), s4)
+        torch.add(x1, v1.add_(v2.add_(v3), alpha=2), alpha=h / 6, out=y).addmm_(s4, field.out, alpha=h / 6)
         if diverge:
-            field.diverge(all_)
+            field.diverge(every)
     return y
 
 
@@ -176,51 +181,55 @@ def terminal_slope(config: FlowConfig, x: Tensor, data: Data) -> Tensor:
     return (2 * x).add_(x.flip(1), alpha=targets.SKEW)
 
 
-def pull_back(config: FlowConfig, field: Hidden | Linear, x: Tensor, s: Tensor, y_bar: Tensor) -> None:
-    """Carries the mean loss's cotangent of the last x back through all steps; the field adds up its parameters'."""
+def pull_back(config: FlowConfig, field: Field, x: Tensor, s: Tensor, y_bar: Tensor) -> None:
+    """Carries the loss's cotangent of the last x back to the first, in place; the field adds up those of parameters."""
     field.start_back()
-    x_bar, u = torch.empty_like(y_bar), torch.empty_like(x[:4])
+    u = torch.empty_like(x[:4])
     (u1, u2, u3, u4), all_u = u.unbind(), u.flatten(0, 1)
+    r2, r3, r4, third = torch.empty_like(u).unbind()
     all_x = x[:-1].unflatten(0, (config.steps, -1)).flatten(1, 2).unbind()
-    all_s, s_t = s.unbind(), s.flatten(1, 2).mT.unbind()
+    stages, s_t = [(one, *one.unbind()) for one in s.unbind()], s.flatten(1, 2).mT.unbind()
     for step in reversed(range(config.steps)):
-        field.diverge(all_s[step])
-        s1, s2, s3, s4 = all_s[step].unbind()
-        r = field.pull(3, torch.mul(y_bar, 1 / 6, out=u4), s4)
-        r = field.pull(2, torch.addmm(y_bar, r, field.back, beta=1 / 3, out=u3), s3)
-        r = field.pull(1, torch.addmm(y_bar, r, field.back, beta=1 / 3, alpha=1 / 2, out=u2), s2)
-        r = field.pull(0, torch.addmm(y_bar, r, field.back, beta=1 / 6, alpha=1 / 2, out=u1), s1)
-        torch.add(u1, u2, out=x_bar).mul_(2).add_(u3).add_(y_bar, alpha=-1 / 3).addmm_(r, field.back)
+        every, s1, s2, s3, s4 = stages[step]
+        field.diverge(every)
+        torch.mul(y_bar, 1 / 3, out=third)
+        torch.mm(field.pull(3, torch.mul(y_bar, 1 / 6, out=u4), s4), field.back, out=r4)
+        torch.mm(field.pull(2, torch.add(third, r4, out=u3), s3), field.back, out=r3)
+        torch.mm(field.pull(1, torch.add(third, r3, alpha=1 / 2, out=u2), s2), field.back, out=r2)
+        z1 = field.pull(0, torch.add(u4, r2, alpha=1 / 2, out=u1), s1)
+        y_bar.add_(r4.add_(r3).add_(r2)).addmm_(z1, field.back)
         field.accumulate(s_t[step], all_u, all_x[step])
-        y_bar, x_bar = x_bar, y_bar
 
 
-def start(
-    config: FlowConfig, theta: Tensor, data: Data, kept: int, extra: int
-) -> tuple[Hidden | Linear, Tensor, Tensor]:
-    """The field, and memory for ``kept`` steps, with the batch in its place."""
-    noise = data["data"]
-    field = (Linear if config.variant == "quadratic" else Hidden)(config, theta, len(noise))
-    x = noise.new_empty(4 * kept + extra, *noise.shape)
-    x[0].copy_(noise)
-    return field, x, field.activations(kept, x)
+def make_field(config: FlowConfig, theta: Tensor, data: Data) -> Field:
+    return (Linear if config.variant == "quadratic" else Hidden)(config, theta, len(data["data"]))
 
 
-def loss_of(config: FlowConfig, field: Hidden | Linear, y: Tensor, data: Data) -> Tensor:
+def loss_of(config: FlowConfig, field: Field, y: Tensor, data: Data) -> Tensor:
     return losses(config, y, field.integral(), data).mean()
 
 
-def value(config: FlowConfig, theta: Tensor, data: Data) -> Tensor:
-    field, x, s = start(config, theta, data, kept=2, extra=0)
-    return loss_of(config, field, carry(config, field, x, s, diverge=True), data)
-
-
-def gradient(config: FlowConfig, theta: Tensor, data: Data) -> tuple[Tensor, Tensor]:
-    field, x, s = start(config, theta, data, kept=config.steps, extra=1)
-    y = carry(config, field, x, s, diverge=False)
-    pull_back(config, field, x, s, terminal_slope(config, y, data).div_(len(y)))
-    return loss_of(config, field, y, data), field.theta_bar()
-
-
 def build(config: FlowConfig) -> Expert:
-    return Expert(partial(value, config), partial(gradient, config))
+    kept = Kept()
+
+    def value(theta: Tensor, data: Data) -> Tensor:
+        field, noise = make_field(config, theta, data), data["data"]
+        x = noise.new_empty(8, *noise.shape)
+        x[0].copy_(noise)
+        s = field.activations(x, noise.new_empty(8 * len(noise) * config.hidden))
+        y = carry(config, field, x, s, diverge=True)
+        return loss_of(config, field, y, data)
+
+    def gradient(theta: Tensor, data: Data) -> tuple[Tensor, Tensor]:
+        field, noise = make_field(config, theta, data), data["data"]
+        stages, (batch, dim) = 4 * config.steps, noise.shape
+        cut = (stages + 1) * batch * dim
+        with kept.lent((cut + stages * batch * config.hidden,), noise) as flat:
+            x = flat[:cut].view(stages + 1, batch, dim)
+            x[0].copy_(noise)
+            s = field.activations(x, flat[cut:])
+            y = carry(config, field, x, s, diverge=False)
+            pull_back(config, field, x, s, terminal_slope(config, y, data).div_(batch))
+            return loss_of(config, field, y, data), field.theta_bar()
+
+    return Expert(value, gradient)

@@ -1,8 +1,8 @@
 """The Born machine in PyTorch as an expert writes it: ``reverse``'s gradient by hand, few kernels on kept memory.
 
 States are (2ⁿ,), complex. A layer permutes its state by the CNOTs and then applies one matrix A to each group of k
-qubits. These commute; each is one large product, S → A Sᵀ with S of shape (2ⁿ⁻ᵏ, 2ᵏ), which takes the qubits in the least
-significant places to the most significant ones: after all groups each is where it was.
+qubits. These commute; each is one large product, S → A Sᵀ with S of shape (2ⁿ⁻ᵏ, 2ᵏ), which takes the k qubits in the
+least significant places to the most significant ones: after all groups each is where it was.
 
 The loss is L = qᵀKq, q = p − π, p = |ψ|²; K is symmetric, so dL/dp = 2Kq needs no second product. With μ = λ*, the
 conjugate of λ = 2Kq ∘ ψ, dL = 2 Re Σ μ dψ. A layer's adjoint carries μ back without a conjugation,
@@ -24,9 +24,34 @@ from suite.spec import Expert
 from suite.tasks.qcbm import circuit
 from suite.tasks.qcbm.on_torch import Constants, Data, axes, constants, kernel_product, merge
 from suite.tasks.qcbm.spec import QcbmConfig
+from suite.tasks.torch_memory import Kept
 
-Layers = list[tuple[Tensor, ...]]
-"""For each layer one matrix (2ᵏ, 2ᵏ) for each group of k qubits, the least significant group first."""
+Matrices = tuple[Tensor, ...]
+"""Of one layer: one (2ᵏ, 2ᵏ) for each group of k qubits, the least significant group first."""
+
+
+class Rows:
+    """Memory for states (rows, 2ⁿ), and each row as a group's product takes it, (2ᵏ, 2ⁿ⁻ᵏ), and gives it."""
+
+    def __init__(self, memory: Tensor, qubits: int) -> None:
+        self.all, rows = memory, len(memory)
+        self.each = self.all.unbind()
+        sizes = [2 ** len(group) for group in circuit.groups(qubits)]
+        taken = {size: self.all.view(rows, -1, size).mT.unbind() for size in set(sizes)}
+        given = {size: self.all.view(rows, size, -1).unbind() for size in set(sizes)}
+        self.taken, self.given = [taken[size] for size in sizes], [given[size] for size in sizes]
+
+    def rotate(self, matrices: Matrices, source: int, target: int, spare: int) -> None:
+        """Applies one matrix to each group of qubits of a row; what is in two others is lost."""
+        left = len(matrices)
+        for matrix, taken, given in zip(matrices, self.taken, self.given, strict=True):
+            left -= 1
+            goal = spare if left % 2 else target
+            torch.mm(matrix, taken[source], out=given[goal])
+            source = goal
+
+    def permute(self, source: int, gather: Tensor, target: int) -> None:
+        torch.index_select(self.each[source], 0, gather, out=self.each[target])
 
 
 def runs(qubits: int) -> list[tuple[slice, int, int]]:
@@ -47,48 +72,38 @@ def unitaries(table: Tensor) -> Tensor:
     return torch.polar(torch.stack([stay, hop, hop, stay], dim=-1), phases).unflatten(-1, (2, 2))
 
 
-def layers_of(qubits: int, table: Tensor) -> Layers:
-    """The merged matrices of angles (d+1, n, 3)."""
+def merged(qubits: int, table: Tensor) -> list[Tensor]:
+    """The matrices (d+1, 2ᵏ, 2ᵏ) of each group, from angles (d+1, n, 3)."""
     unitary, groups = unitaries(table), []
     for chosen, count, size in runs(qubits):
-        merged = merge(unitary[:, chosen].unflatten(1, (count, size)).unbind(2))
-        groups += merged.unbind(1)
-    return list(zip(*[matrix.unbind() for matrix in groups], strict=True))
+        groups += merge(unitary[:, chosen].unflatten(1, (count, size)).unbind(2)).unbind(1)
+    return groups
 
 
-def rotate(matrices: tuple[Tensor, ...], state: Tensor, out: Tensor, spare: Tensor) -> Tensor:
-    """Applies one matrix to each group of qubits; three pieces of memory."""
-    left = len(matrices)
-    for matrix in matrices:
-        left -= 1
-        target = spare if left % 2 else out
-        size = len(matrix)
-        torch.mm(matrix, state.view(-1, size).T, out=target.view(size, -1))
-        state = target
-    return out
+def by_layer(groups: list[Tensor]) -> list[Matrices]:
+    return list(zip(*[matrices.unbind() for matrices in groups], strict=True))
 
 
-def evolve(layers: Layers, gather: Tensor, states: Tensor) -> Tensor:
-    """|0…0> through all layers. Fills ``states`` (layers or 1, 2ⁿ) and returns the last."""
-    kept = states.unbind()
-    permuted, spare = torch.zeros_like(kept[0]), torch.empty_like(kept[0])
-    permuted[0].fill_(1)
-    state = permuted
+def evolve(layers: list[Matrices], gather: Tensor, states: Rows) -> int:
+    """|0…0> through all layers, each into the next row, around; returns the last one's. Two rows more are lost."""
+    kept = len(states.each) - 2
+    permuted, spare, row = kept, kept + 1, 0
+    states.each[permuted].zero_()[0].fill_(1)
     for layer, matrices in enumerate(layers):
         if layer:
-            torch.index_select(state, 0, gather, out=permuted)
-        state = rotate(matrices, permuted, kept[layer % len(kept)], spare)
-    return state
+            states.permute(row, gather, permuted)
+        row = layer % kept
+        states.rotate(matrices, permuted, row, spare)
+    return row
 
 
-def pull_back(layers: Layers, gather: Tensor, cotangents: Tensor) -> None:
-    """Fills μ after each layer, (layers, 2ⁿ), from the last."""
+def pull_back(transposed: list[Matrices], gather: Tensor, cotangents: Rows) -> None:
+    """Fills μ after each layer from the last; two rows more are lost."""
     inverse = torch.empty_like(gather).scatter_(0, gather, torch.arange(len(gather), device=gather.device))
-    kept = cotangents.unbind()
-    before, spare = torch.empty_like(kept[0]), torch.empty_like(kept[0])
-    for layer in range(len(layers) - 1, 0, -1):
-        rotate(tuple(matrix.T for matrix in layers[layer]), kept[layer], before, spare)
-        torch.index_select(before, 0, inverse, out=kept[layer - 1])
+    layers = len(transposed)
+    for layer in range(layers - 1, 0, -1):
+        cotangents.rotate(transposed[layer], layer, layers, layers + 1)
+        cotangents.permute(layers, inverse, layer - 1)
 
 
 def overlaps(qubits: int, states: Tensor, cotangents: Tensor, fixed: Constants) -> Tensor:
@@ -123,28 +138,35 @@ def smoothed(config: QcbmConfig, sigmas: Tensor, q: Tensor, fixed: Constants) ->
 
 
 def build(config: QcbmConfig) -> Expert:
-    n, depth = config.qubits, config.depth
+    n, depth, kept = config.qubits, config.depth, Kept()
 
-    def forward(theta: Tensor, data: Data, kept: int) -> tuple[Constants, Tensor, Layers, Tensor, Tensor, Tensor]:
-        """Constants, angles, layers, states (kept, 2ⁿ), the loss, and Kq."""
-        fixed = constants(n, depth, theta.device, theta.dtype)
-        table = theta.new_zeros((depth + 1) * n * 3).index_copy_(0, fixed.slots, theta).view(depth + 1, n, 3)
-        layers = layers_of(n, table)
-        states = layers[0][0].new_empty(kept, 2**n)
-        psi = evolve(layers, data["permutation"], states)
+    def angle_table(theta: Tensor, fixed: Constants) -> Tensor:
+        return theta.new_zeros((depth + 1) * n * 3).index_copy_(0, fixed.slots, theta).view(depth + 1, n, 3)
+
+    def discrepancy(psi: Tensor, data: Data, fixed: Constants) -> tuple[Tensor, Tensor]:
+        """L and Kq."""
         q = torch.view_as_real(psi).square().sum(dim=-1).sub_(data["target"])
         kq = smoothed(config, data["sigmas"], q, fixed)
-        return fixed, table, layers, states, q @ kq, kq
+        return q @ kq, kq
 
     def value(theta: Tensor, data: Data) -> Tensor:
-        return forward(theta, data, kept=1)[-2]
+        fixed = constants(n, depth, theta.device, theta.dtype)
+        groups = merged(n, angle_table(theta, fixed))
+        states = Rows(groups[0].new_empty(3, 2**n), n)
+        last = evolve(by_layer(groups), data["permutation"], states)
+        return discrepancy(states.each[last], data, fixed)[0]
 
     def gradient(theta: Tensor, data: Data) -> tuple[Tensor, Tensor]:
-        fixed, table, layers, states, loss, kq = forward(theta, data, kept=depth + 1)
-        cotangents = torch.empty_like(states)
-        torch.mul(states[-1].conj(), 2 * kq, out=cotangents[-1])
-        pull_back(layers, data["permutation"], cotangents)
-        moments = overlaps(n, states, cotangents, fixed)
+        fixed = constants(n, depth, theta.device, theta.dtype)
+        table = angle_table(theta, fixed)
+        groups = merged(n, table)
+        with kept.lent((2, depth + 3, 2**n), groups[0]) as memory:
+            states, cotangents = (Rows(half, n) for half in memory.unbind())
+            last = evolve(by_layer(groups), data["permutation"], states)
+            loss, kq = discrepancy(states.each[last], data, fixed)
+            torch.mul(states.each[last].conj(), 2 * kq, out=cotangents.each[last])
+            pull_back(by_layer([group.mT for group in groups]), data["permutation"], cotangents)
+            moments = overlaps(n, states.all[: depth + 1], cotangents.all[: depth + 1], fixed)
         return loss, (axes(table) * moments.unsqueeze(-2)).sum(dim=-1).flatten()[fixed.slots]
 
     return Expert(value, gradient)

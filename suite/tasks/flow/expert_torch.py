@@ -22,7 +22,6 @@ the end W̄ = diag(a) P + Q + 2 diag(κ ∘ a) W and ā_j = P_j·w_j + κ_j |w_j
 
 from __future__ import annotations
 
-
 import torch
 from torch import Tensor
 
@@ -79,21 +78,24 @@ class Hidden:
 
     def start_back(self) -> None:
         self.back, self.into = self.w, (self.step * self.out).T
-        self.pulls = [self.c * (self.sign * k * self.weight) for k in (1, 2)]
-        self.turns = [pull * -2 for pull in self.pulls]
+        self.pull_c = self.c * (self.sign * self.weight)
+        self.turn = self.pull_c * -2
         self.z = torch.empty_like(self.slopes)
         self.zs, self.ds = self.z.unbind(), self.slopes.unbind()
         self.p, self.q = torch.zeros_like(self.w), torch.zeros_like(self.w)
         self.b_bar, self.ones = torch.zeros_like(self.a), self.a.new_ones(self.z[..., 0].numel())
 
-    def pull(self, stage: int, u: Tensor, s: Tensor) -> Tensor:
-        """Z (B, h) of a stage."""
-        z, weight = self.zs[stage], STAGES[stage] - 1
+    def prepare(self, s: Tensor) -> None:
+        """What z has before its product at all stages of a step, and σ'."""
+        self.diverge(s)
         if self.logistic:
-            torch.addmm(self.pulls[weight], u, self.into, out=z)
+            torch.addcmul(self.pull_c, s, self.turn, out=self.z)
         else:
-            torch.mm(u, self.into, out=z)
-        return z.addcmul_(s, self.turns[weight]).mul_(self.ds[stage])
+            torch.mul(s, self.turn, out=self.z)
+
+    def pull(self, stage: int, u: Tensor) -> Tensor:
+        """The z (B, h) of a stage."""
+        return self.zs[stage].addmm_(u, self.into, beta=STAGES[stage]).mul_(self.ds[stage])
 
     def accumulate(self, s_t: Tensor, u: Tensor, x: Tensor) -> None:
         """What a step adds to the parameters' cotangents: sᵀ (h, 4B), u and x (4B, d)."""
@@ -133,7 +135,10 @@ class Linear:
     def start_back(self) -> None:
         self.back, self.s_bar = self.step * self.out, torch.zeros_like(self.out)
 
-    def pull(self, stage: int, u: Tensor, s: Tensor) -> Tensor:
+    def prepare(self, s: Tensor) -> None:
+        pass
+
+    def pull(self, stage: int, u: Tensor) -> Tensor:
         return u
 
     def accumulate(self, s_t: Tensor, u: Tensor, x: Tensor) -> None:
@@ -188,15 +193,14 @@ def pull_back(config: FlowConfig, field: Field, x: Tensor, s: Tensor, y_bar: Ten
     (u1, u2, u3, u4), all_u = u.unbind(), u.flatten(0, 1)
     r2, r3, r4, third = torch.empty_like(u).unbind()
     all_x = x[:-1].unflatten(0, (config.steps, -1)).flatten(1, 2).unbind()
-    stages, s_t = [(one, *one.unbind()) for one in s.unbind()], s.flatten(1, 2).mT.unbind()
+    all_s, s_t = s.unbind(), s.flatten(1, 2).mT.unbind()
     for step in reversed(range(config.steps)):
-        every, s1, s2, s3, s4 = stages[step]
-        field.diverge(every)
+        field.prepare(all_s[step])
         torch.mul(y_bar, 1 / 3, out=third)
-        torch.mm(field.pull(3, torch.mul(y_bar, 1 / 6, out=u4), s4), field.back, out=r4)
-        torch.mm(field.pull(2, torch.add(third, r4, out=u3), s3), field.back, out=r3)
-        torch.mm(field.pull(1, torch.add(third, r3, alpha=1 / 2, out=u2), s2), field.back, out=r2)
-        z1 = field.pull(0, torch.add(u4, r2, alpha=1 / 2, out=u1), s1)
+        torch.mm(field.pull(3, torch.mul(y_bar, 1 / 6, out=u4)), field.back, out=r4)
+        torch.mm(field.pull(2, torch.add(third, r4, out=u3)), field.back, out=r3)
+        torch.mm(field.pull(1, torch.add(third, r3, alpha=1 / 2, out=u2)), field.back, out=r2)
+        z1 = field.pull(0, torch.add(u4, r2, alpha=1 / 2, out=u1))
         y_bar.add_(r4.add_(r3).add_(r2)).addmm_(z1, field.back)
         field.accumulate(s_t[step], all_u, all_x[step])
 

@@ -70,14 +70,26 @@ class ByHand(torch.autograd.Function):  # type: ignore[misc]  # mypy takes torch
         if not ctx.needs_input_grad[0]:
             return expert.value(theta, data)
         loss, theta_bar = expert.gradient(theta, data)
-        ctx.save_for_backward(theta_bar)
+        ctx.save_for_backward(theta, theta_bar)
         return loss
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, loss_bar: Any) -> tuple[Any, None, None]:
-        (theta_bar,) = ctx.saved_tensors
-        return theta_bar * loss_bar, None, None
+        theta, theta_bar = ctx.saved_tensors
+        again = torch.is_grad_enabled()  # as with create_graph
+        return Once.apply(loss_bar, theta, theta_bar) if again else loss_bar * theta_bar, None, None
+
+
+class Once(torch.autograd.Function):  # type: ignore[misc]
+    """L̄ · dL/dθ, whose derivative is refused. PyTorch's ``once_differentiable`` would let a sum just lack this term."""
+
+    @staticmethod
+    def forward(ctx: Any, loss_bar: Any, theta: Any, theta_bar: Any) -> Any:
+        return loss_bar * theta_bar
+
+    @staticmethod
+    def backward(ctx: Any, gradient_bar: Any) -> Any:
+        raise RuntimeError(ONCE)
 
 
 def compiled(function: Function, backend: Any = "inductor") -> Function:

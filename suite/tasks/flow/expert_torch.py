@@ -50,11 +50,12 @@ class Hidden:
         self.step, self.weight = config.step, abs(config.step) / (6 * batch)
         self.sign = -1 if config.variant in VARIATIONAL else 1
         self.total = theta.new_zeros(4, config.hidden)  # Σ σ' over samples and steps
-        self.slopes = theta.new_empty(4, batch, config.hidden)  # σ' at a step's stages
+        self.z = theta.new_empty(4, batch, config.hidden)  # of a step's stages, and what else is as large
+        self.zs, self.rows = self.z.unbind(), self.z.view(4 * batch, config.hidden)
 
     def activations(self, x: Tensor, flat: Tensor) -> Tensor:
         """Where s goes, (steps, 4, B, h): in ``flat``, or in x itself."""
-        return flat.view(-1, *self.slopes.shape)
+        return flat.view(-1, *self.z.shape)
 
     def activate(self, x: Tensor, s: Tensor) -> None:
         if self.b is None:
@@ -64,8 +65,8 @@ class Hidden:
 
     def diverge(self, s: Tensor) -> None:
         """Takes σ' at all stages of a step into the total; s is (4, B, h)."""
-        torch.addcmul(s if self.logistic else self.one, s, s, value=-1, out=self.slopes)
-        self.total.add_(self.slopes.sum(dim=1))
+        torch.addcmul(s if self.logistic else self.one, s, s, value=-1, out=self.z)
+        self.total.add_(self.z.sum(dim=1))
 
     def integral(self) -> Tensor:
         """The mean of ∫∇²u |dt|."""
@@ -80,26 +81,27 @@ class Hidden:
         self.back, self.into = self.w, (self.step * self.out).T
         self.pull_c = self.c * (self.sign * self.weight)
         self.turn = self.pull_c * -2
-        self.z = torch.empty_like(self.slopes)
-        self.zs, self.ds = self.z.unbind(), self.slopes.unbind()
+        self.through = torch.ops.aten.sigmoid_backward if self.logistic else torch.ops.aten.tanh_backward
         self.p, self.q = torch.zeros_like(self.w), torch.zeros_like(self.w)
         self.b_bar, self.ones = torch.zeros_like(self.a), self.a.new_ones(self.z[..., 0].numel())
 
     def prepare(self, s: Tensor) -> None:
-        """What z has before its product at all stages of a step, and σ'."""
+        """What z has before its product at all stages of a step."""
         self.diverge(s)
         if self.logistic:
             torch.addcmul(self.pull_c, s, self.turn, out=self.z)
         else:
             torch.mul(s, self.turn, out=self.z)
 
-    def pull(self, stage: int, u: Tensor) -> Tensor:
+    def pull(self, stage: int, u: Tensor, s: Tensor) -> Tensor:
         """The z (B, h) of a stage."""
-        return self.zs[stage].addmm_(u, self.into, beta=STAGES[stage]).mul_(self.ds[stage])
+        z = self.zs[stage].addmm_(u, self.into, beta=STAGES[stage])
+        self.through.grad_input(z, s, grad_input=z)  # times σ'(s), in one pass
+        return z
 
     def accumulate(self, s_t: Tensor, u: Tensor, x: Tensor) -> None:
         """What a step adds to the parameters' cotangents: sᵀ (h, 4B), u and x (4B, d)."""
-        z_t = self.z.view(len(u), -1).T
+        z_t = self.rows.T
         self.p.addmm_(s_t, u)
         self.q.addmm_(z_t, x)
         if self.logistic:
@@ -138,7 +140,7 @@ class Linear:
     def prepare(self, s: Tensor) -> None:
         pass
 
-    def pull(self, stage: int, u: Tensor) -> Tensor:
+    def pull(self, stage: int, u: Tensor, s: Tensor) -> Tensor:
         return u
 
     def accumulate(self, s_t: Tensor, u: Tensor, x: Tensor) -> None:
@@ -193,14 +195,15 @@ def pull_back(config: FlowConfig, field: Field, x: Tensor, s: Tensor, y_bar: Ten
     (u1, u2, u3, u4), all_u = u.unbind(), u.flatten(0, 1)
     r2, r3, r4, third = torch.empty_like(u).unbind()
     all_x = x[:-1].unflatten(0, (config.steps, -1)).flatten(1, 2).unbind()
-    all_s, s_t = s.unbind(), s.flatten(1, 2).mT.unbind()
+    stages, s_t = [(one, *one.unbind()) for one in s.unbind()], s.flatten(1, 2).mT.unbind()
     for step in reversed(range(config.steps)):
-        field.prepare(all_s[step])
+        every, s1, s2, s3, s4 = stages[step]
+        field.prepare(every)
         torch.mul(y_bar, 1 / 3, out=third)
-        torch.mm(field.pull(3, torch.mul(y_bar, 1 / 6, out=u4)), field.back, out=r4)
-        torch.mm(field.pull(2, torch.add(third, r4, out=u3)), field.back, out=r3)
-        torch.mm(field.pull(1, torch.add(third, r3, alpha=1 / 2, out=u2)), field.back, out=r2)
-        z1 = field.pull(0, torch.add(u4, r2, alpha=1 / 2, out=u1))
+        torch.mm(field.pull(3, torch.mul(y_bar, 1 / 6, out=u4), s4), field.back, out=r4)
+        torch.mm(field.pull(2, torch.add(third, r4, out=u3), s3), field.back, out=r3)
+        torch.mm(field.pull(1, torch.add(third, r3, alpha=1 / 2, out=u2), s2), field.back, out=r2)
+        z1 = field.pull(0, torch.add(u4, r2, alpha=1 / 2, out=u1), s1)
         y_bar.add_(r4.add_(r3).add_(r2)).addmm_(z1, field.back)
         field.accumulate(s_t[step], all_u, all_x[step])
 

@@ -59,7 +59,12 @@ def by_hand(functions: Functions, operator: str) -> tuple[Function, Function]:
     def loss(theta: Any, data: Any) -> Any:
         return ByHand.apply(theta, data, expert)
 
-    return torch.no_grad()(expert.value), eager_gradient(loss)
+    def value(theta: Any, data: Any) -> Any:
+        with torch.inference_mode():
+            found = expert.value(theta, data)
+        return found.clone()  # an ordinary tensor
+
+    return value, eager_gradient(loss)
 
 
 class ByHand(torch.autograd.Function):  # type: ignore[misc]  # mypy takes torch for Any
@@ -67,11 +72,14 @@ class ByHand(torch.autograd.Function):  # type: ignore[misc]  # mypy takes torch
 
     @staticmethod
     def forward(ctx: Any, theta: Any, data: Any, expert: Expert) -> Any:
-        if not ctx.needs_input_grad[0]:
-            return expert.value(theta, data)
-        loss, theta_bar = expert.gradient(theta, data)
-        ctx.save_for_backward(theta, theta_bar)
-        return loss
+        with torch.inference_mode():  # views and writes in place without autograd's bookkeeping
+            if not ctx.needs_input_grad[0]:
+                loss, theta_bar = expert.value(theta, data), None
+            else:
+                loss, theta_bar = expert.gradient(theta, data)
+        if theta_bar is not None:
+            ctx.save_for_backward(theta, theta_bar.clone())
+        return loss.clone()  # ordinary tensors
 
     @staticmethod
     def backward(ctx: Any, loss_bar: Any) -> tuple[Any, None, None]:

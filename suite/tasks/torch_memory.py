@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor
 
 
@@ -22,7 +23,8 @@ class Kept:
     def lent(self, shape: tuple[int, ...], like: Tensor) -> Iterator[Tensor]:
         """Uninitialised, contiguous, of the device and type of ``like``."""
         piece = self.pieces.pop() if self.pieces else None
-        if piece is None or (piece.shape, piece.dtype, piece.device) != (shape, like.dtype, like.device):
+        wanted = shape, like.dtype, like.device, torch.is_inference_mode_enabled()
+        if piece is None or (piece.shape, piece.dtype, piece.device, piece.is_inference()) != wanted:
             piece = like.new_empty(shape)
         yield piece
         if piece.device.type == "cpu" and type(piece) is Tensor:

@@ -57,7 +57,7 @@ def path(told: str | Path) -> Path:
         raise UsageError("the name of a file or folder is empty")
     if on_one_line(text) != text:
         raise UsageError(
-            f"{on_one_line(text[:200])!r} cannot be the name of a file or folder here: "
+            f"'{on_one_line(text[:200])}' cannot be the name of a file or folder here: "
             "it has bytes that are no UTF-8, or characters that cannot be shown"
         )
     try:

@@ -146,7 +146,7 @@ def test_a_damaged_environment_costs_no_page(text: str, tmp_path: Path) -> None:
 def test_a_comparison(run: Path, tmp_path: Path) -> None:
     other = tmp_path / "<b>[x](y) | `z` *a*"
     save(other, [hostile(record(QCBM, outcome="error"))])
-    text = comparison_views.markdown(comparison.compare(run, other, comparison.Options()))
+    text = comparison_views.markdown(comparison.compare(run, other, comparison.Options(devices=("cpu",))))
     found = parsed(text.replace("<details open>", "").replace("<sub>", ""))
     assert not [one for one in found if one[0] in ("link_open", "em_open", "s_open", "code_inline")]
     assert "<b>" not in text

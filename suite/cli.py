@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from types import FrameType
+from typing import Any
 
 
 def main() -> None:
@@ -20,6 +21,15 @@ def main() -> None:
     if listening:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: nothing of Python's ending is to be seen
     sys.exit(code)
+
+
+def __getattr__(name: str) -> Any:
+    """``app``, the commands, for whoever calls them from Python."""
+    if name == "app":
+        from suite.cli_app import app
+
+        return app
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _too_early(number: int, frame: FrameType | None) -> None:

@@ -125,7 +125,7 @@ def test_a_whole_conversation_is_as_it_was_and_as_the_page_shows_it(tmp_path: Pa
 
 
 def plain(schema: Any) -> Any:
-    """Without what is for people: a docstring is not on the wire. Null is the last alternative, as newer msgspecs do."""
+    """Without what is for people: a docstring is not on the wire. Null comes last, as newer msgspecs have it."""
     if isinstance(schema, dict):
         found = {key: plain(value) for key, value in sorted(schema.items()) if key not in ("description", "title")}
         alternatives = sorted(found.pop("anyOf", []), key=lambda one: bool(one.get("type") == "null"))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import pytest
@@ -79,7 +80,7 @@ def test_settings_in_the_folder_and_the_environment(
 def test_settings_of_the_process(clean: tuple[Path, dict[str, str]]) -> None:
     """As in a notebook, which has matplotlib already; they are as they were afterwards."""
     folder, expected = clean
-    mine = {"savefig.format": "pdf", "text.usetex": True, "font.size": 30.0, "savefig.bbox": "tight"}
+    mine: Any = {"savefig.format": "pdf", "text.usetex": True, "font.size": 30.0, "savefig.bbox": "tight"}
     with matplotlib.rc_context(mine):
         build.write(folder)
         assert {name: matplotlib.rcParams[name] for name in mine} == mine

@@ -124,7 +124,8 @@ def floors(session: nox.Session) -> None:
     session.install("--no-deps", "-e", ".")
     chosen = [argument for argument in session.posargs if argument != "no-torch"]
     # What is newer than them warns of what it will take away from them.
-    session.run("pytest", "-W", "ignore::DeprecationWarning", *(chosen or ["--numprocesses=2", "--dist=worksteal", "--ignore=tests/benchmarks"]))
+    usual = ["--numprocesses=2", "--dist=worksteal", "--ignore=tests/benchmarks"]
+    session.run("pytest", "-W", "ignore::DeprecationWarning", *(chosen or usual))
 
 
 @nox.session

@@ -158,9 +158,8 @@ def test_help_shows_all_of_every_text(command: tuple[str, ...]) -> None:
     shown = "".join(done.stdout.replace("│", " ").split())
     for option in options():
         if option.command == command and option.info.help:
-            assert "".join(option.info.help.split()) in shown or all(
-                word in shown for word in option.info.help.split()
-            ), option
+            words = option.info.help.replace("`", "").split()  # backquotes are the suite's own markup
+            assert "".join(words) in shown or all(word in shown for word in words), option
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+
 import nox
 
 nox.options.default_venv_backend = "venv"
@@ -14,6 +18,11 @@ nox.options.reuse_existing_virtualenvs = True
 def install(session: nox.Session, *groups: str, extra: str = "all") -> None:
     """The suite with the tested versions of everything."""
     session.install("-c", "constraints.txt", "-e", f".[{extra}]", *nox.project.dependency_groups(PROJECT, *groups))
+
+
+def lowest(requirements: Sequence[str]) -> list[str]:
+    """The lowest version that each requirement allows: ``numpy==2.0`` of ``numpy>=2.0``."""
+    return [one.replace(">=", "==") for one in requirements if ">=" in one]
 
 
 def setup_julia(session: nox.Session, *, required: bool = False) -> None:
@@ -97,6 +106,40 @@ def bridge(session: nox.Session) -> None:
     install(session)
     setup_julia(session)
     session.run("diffprog", "bridge", *session.posargs)
+
+
+@nox.session(python="3.11")
+def floors(session: nox.Session) -> None:
+    """The lowest versions that pyproject.toml allows, of all that the suite imports itself; the rest is today's.
+
+    On the oldest Python, whose wheels they have. Torch is left out where its CPU build of then is not to be had:
+    `nox -s floors -- no-torch`.
+    """
+    project = PROJECT["project"]
+    extras = ["jax", "solvers", "torch"]
+    needed = [*project["dependencies"], *(one for name in extras for one in project["optional-dependencies"][name])]
+    if "no-torch" in session.posargs:
+        needed = [one for one in needed if not one.startswith("torch")]
+    session.install(*lowest(needed), *lowest(nox.project.dependency_groups(PROJECT, "test")))
+    session.install("--no-deps", "-e", ".")
+    chosen = [argument for argument in session.posargs if argument != "no-torch"]
+    # What is newer than them warns of what it will take away from them.
+    usual = ["--numprocesses=2", "--dist=worksteal", "--ignore=tests/benchmarks"]
+    session.run("pytest", "-W", "ignore::DeprecationWarning", *(chosen or usual))
+
+
+@nox.session
+def sdist(session: nox.Session) -> None:
+    """The source distribution has all that its tests need: it is built, unpacked, and its core tested from there."""
+    session.install("-c", "constraints.txt", "hatchling")
+    home = Path(session.create_tmp()).absolute()
+    session.run("hatchling", "build", "-t", "sdist", "-d", str(home))
+    (archive,) = home.glob("*.tar.gz")
+    with tarfile.open(archive) as packed:
+        packed.extractall(home, filter="data")
+    session.chdir(home / archive.name.removesuffix(".tar.gz"))
+    session.install("-c", "constraints.txt", ".", *nox.project.dependency_groups(PROJECT, "test"))
+    session.run("pytest", *(session.posargs or ["tests/agree", "tests/report", "tests/measure", "tests/run"]))
 
 
 @nox.session

@@ -1,215 +1,48 @@
-"""The command ``diffprog``."""
+"""The entry point ``diffprog``. It imports next to nothing, so that Ctrl-C is answered from the first moment on."""
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-from collections.abc import Callable
-from datetime import datetime
-from pathlib import Path
-from typing import Annotated
-
-import typer
-from rich.table import Table
-
-import suite
-from suite import cli_baseline, cli_bridge, cli_compare, cli_fit, cli_run, config, tasks
-from suite.backends import find_julia, setup_julia
-from suite.console import (
-    ConfigFile,
-    Folder,
-    JuliaExe,
-    JuliaProject,
-    Names,
-    Threads,
-    err,
-    find_julia_for,
-    names,
-    out,
-    progress_bars,
-)  # fmt: skip
-from suite.errors import UsageError
-from suite.run import doctor as examination
-from suite.run import driver, plan
-from suite.spec import BACKENDS, SIZES, Case
-
-app = typer.Typer(
-    help="For the same physics, do PyTorch, JAX and Julia give the same gradient, and what does it cost?",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    rich_markup_mode="markdown",
-)
-app.add_typer(cli_baseline.app, name="baseline")
-app.command()(cli_run.run)
-app.command()(cli_fit.fit)
-app.command()(cli_compare.compare)
-app.command()(cli_bridge.bridge)
-
-
-@app.command("list")
-def list_() -> None:
-    """What can be run: tasks, variants, methods and sizes.
-
-    Example: `diffprog list`
-    """
-    for name in tasks.NAMES:
-        task = tasks.get(name)
-        table = Table(title=f"{name}: {task.title}", title_justify="left", title_style="bold")
-        for column in ("variant", "size", "parameters", "work", "memory of a gradient"):
-            table.add_column(column, justify="right" if column in ("parameters", "memory of a gradient") else "left")
-        for variant in task.variants:
-            for size in SIZES:
-                problem = task.configure(variant, size)
-                work = ", ".join(f"{k} {v:,}" for k, v in task.work(problem).items() if k != "parameters")
-                memory = f"{task.memory(problem, task.reference_method(variant), 8) / 2**20:,.0f} MiB"
-                table.add_row(variant, size, f"{task.layout(problem).size:,}", work, memory)
-        out.print(table)
-        out.print(f"  methods: {', '.join(task.methods)}\n")
-
-
-@app.command("report")
-def report_(folder: Folder) -> None:
-    """Write the tables, figures and pages of a run or a fit again from its records.
-
-    Example: `diffprog report reports/reference/some-machine`
-    """
-    from suite.fits import FitJournal
-    from suite.records import Journal
-    from suite.report import build, terminal
-
-    fitted = FitJournal(folder)
-    if not fitted.path.exists():
-        cli_run.show(folder, Journal(folder).read(), report=True)
-    else:
-        out.print(terminal.fits(fitted.read(mend=True)))
-        out.print(f"Report: {build.write(folder)}")
-
-
-@app.command("precision")
-def precision_(
-    task: Annotated[str, typer.Argument(help="The task, such as flow.")],
-    variant: Annotated[str | None, typer.Option(help="The variant [default: the task's first].")] = None,
-    size: Annotated[str, typer.Option(help="The size.")] = "tiny",
-    backend: Names = None,
-    folder: Annotated[Path | None, typer.Option("--out", help="Where to [default: reports/<time>].")] = None,
-    threads: Threads = 1,
-    seconds: Annotated[float, typer.Option(min=0, help="About how long to sample a point, s.")] = 0.2,
-    time_limit: Annotated[float, typer.Option(min=0.1, help="Longest that one point may take, s.")] = 900.0,
-    julia_exe: JuliaExe = None,
-    julia_project: JuliaProject = None,
-    config_file: ConfigFile = None,
-) -> None:
-    """Error against work: step counts and solver tolerances in a ladder, against a converged answer.
-
-    Writes work_precision.csv after each point, and figures/work_precision.png; a run's report in that folder has
-    the figure too. Exit codes: 0 all points computed, unsupported or unavailable; 1 a point failed; 2 the command was
-    wrong; 130 stopped by Ctrl-C.
-
-    Example: `diffprog precision flow --backend torch,jax --out reports/pair`
-    """
-    from suite.report import style, work_precision
-    from suite.run import precision
-
-    plan.check_names("task", [task], tasks.NAMES)
-    plan.check_names("size", [size], SIZES)
-    backends = names(backend) or BACKENDS
-    plan.check_names("backend", backends, BACKENDS)
-    chosen = tasks.get(task)
-    chosen.check(variant=variant)
-    case = Case(task, variant or chosen.variants[0], size, 0)
-    total = len(backends) * len(precision.rungs(task, chosen.configure(case.variant, size)))
-    search = find_julia_for(set(backends), julia_exe, julia_project, config_file)
-    settings = driver.Settings(threads=threads, seconds=seconds, time_limit=time_limit, julia=search)
-    folder = folder or Path("reports") / f"{datetime.now():%Y-%m-%d-%H%M%S}"
-    progress = progress_bars()
-    bar = progress.add_task(f"{case.key}: starting", total=total)
-
-    def listen(what: str) -> None:
-        if what == "done":
-            progress.advance(bar)
-        else:
-            progress.update(bar, description=f"{case.key} · {what}")
-
-    try:
-        with progress:
-            points = precision.measure(case, backends, folder, settings, listen)
-    except KeyboardInterrupt:
-        err.print(f"\nStopped. The points that are done are kept in {folder / precision.FILE}")
-        raise typer.Exit(130) from None
-    for text in dict.fromkeys(f"{p.backend} {p.method}: {p.outcome}: {p.reason}" for p in points if p.outcome != "ok"):
-        err.print(text, style="yellow", markup=False, highlight=False)
-    table = work_precision.read(folder / precision.FILE)
-    with style.settings():
-        figure = None if table is None else work_precision.draw(table)
-        path = folder / precision.FILE if figure is None else style.save(figure, folder / "figures", "work_precision")
-    out.print(f"Work against precision: {path}")
-    raise typer.Exit(int(any(p.outcome not in ("ok", "unsupported", "unavailable") for p in points)))
-
-
-@app.command()
-def doctor(
-    threads: Threads = 1,
-    julia_exe: JuliaExe = None,
-    julia_project: JuliaProject = None,
-    config_file: ConfigFile = None,
-) -> None:
-    """What is installed, what is missing, and the exact command that mends it. Opens every backend; changes nothing.
-
-    Example: `diffprog doctor`
-    """
-    from suite.measure import environment
-
-    out.print(f"[bold]diffprog {suite.__version__}[/bold] on {environment.cpu()}, {environment.cores()} processors")
-    settings = config.read(config_file)
-    executable, project = (
-        (julia_exe, julia_project)
-        if julia_exe or julia_project
-        else (
-            settings.julia_executable,
-            settings.julia_project,
-        )
-    )
-    search = find_julia.find(executable, project)
-    for attempt in search.attempts:
-        out.print(f"Julia: not taken: {attempt}", soft_wrap=True)
-    if search.julia is not None:
-        julia = search.julia
-        state = "precompiled" if julia.precompiled else "not yet precompiled (the next run does it, for some minutes)"
-        out.print(f"Julia: taken: {julia.version} {julia.route}: {julia.executable}", soft_wrap=True)
-        out.print(f"       environment {julia.project}, {state}", soft_wrap=True)
-    with err.status("Opening every backend …"):
-        findings = examination.examine(search, threads)
-    table = Table("backend", "device", "state", "detail", "to mend it")
-    for finding in findings:
-        colour = "green" if finding.state == "ready" else "yellow"
-        state = f"[{colour}]{finding.state}[/{colour}]"
-        table.add_row(finding.backend, finding.device, state, finding.detail or finding.reason, finding.mend)
-    out.print(table)
-
-
-@app.command("setup-julia")
-def setup_julia_(
-    julia_exe: JuliaExe = None, julia_project: JuliaProject = None, config_file: ConfigFile = None
-) -> None:
-    """Find Julia, or download it and its packages with juliapkg, and precompile the tasks.
-
-    Example: `diffprog setup-julia`
-    """
-    settings = config.read(config_file)
-    executable, project = julia_exe or settings.julia_executable, julia_project or settings.julia_project
-    julia = setup_julia.ensure(executable, project).julia
-    assert julia is not None
-    out.print(f"Julia {julia.version} is ready ({julia.route}): {julia.executable}", soft_wrap=True)
+from types import FrameType
+from typing import Any
 
 
 def main() -> None:
-    """The entry point: a UsageError becomes one sentence on standard error and exit code 2."""
-    command: Callable[[], object] = app
-    try:
-        command()
-    except UsageError as error:
-        err.print(f"diffprog: {error}", style="bold red", soft_wrap=True, markup=False, highlight=False)
-        sys.exit(2)
+    """Runs the command line; exits with its code."""
+    listening = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else: ignored, as nohup has it
+    if listening:
+        signal.signal(signal.SIGINT, _too_early)
+    _open_what_is_closed()
+    from suite import cli_guard  # the libraries, for a second or more
+
+    code = cli_guard.guarded(sys.argv[1:], listening=listening)
+    if listening:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: nothing of Python's ending is to be seen
+    sys.exit(code)
+
+
+def __getattr__(name: str) -> Any:
+    """``app``, the commands, for whoever calls them from Python."""
+    if name == "app":
+        from suite.cli_app import app
+
+        return app
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _too_early(number: int, frame: FrameType | None) -> None:
+    """At once: an exception might be swallowed, or turned into another, within a library's import."""
+    os.write(2, b"diffprog: stopped before anything began.\n")
+    os._exit(130)
+
+
+def _open_what_is_closed() -> None:
+    """Standard streams that came closed lead nowhere, or the next file opened would take their place."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
 
 
 if __name__ == "__main__":

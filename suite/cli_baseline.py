@@ -9,19 +9,9 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from suite import tasks
-from suite.console import (
-    ConfigFile,
-    JuliaExe,
-    JuliaProject,
-    Names,
-    Threads,
-    err,
-    find_julia_for,
-    names,
-    out,
-    progress_bars,
-)  # fmt: skip
+from suite import cli_options, tasks
+from suite.cli_options import ConfigFile, JuliaExe, JuliaProject, Names, Require, Threads, TimeLimit
+from suite.console import find_julia_for, names, progress_bars, say, warn
 from suite.errors import UsageError
 from suite.run import driver, golden, plan
 from suite.spec import BACKENDS, SIZES, Cell
@@ -33,8 +23,10 @@ app = typer.Typer(
 )
 
 FOLDER = Path("reports/baselines")
-Where = Annotated[Path, typer.Option("--baselines", help="The folder of the baselines.")]
-TimeLimit = Annotated[float, typer.Option(min=0.1, help="Longest that one cell may take, s.")]
+Where = Annotated[
+    Path,
+    typer.Option("--baselines", parser=cli_options.folder, metavar="FOLDER", help="The folder of the baselines."),
+]
 
 
 @app.command()
@@ -63,7 +55,7 @@ def write(
     with TemporaryDirectory() as work, progress_bars() as bars:
         paths = golden.write(folder, Path(work) / "run", cases, settings, _listener(bars, 3 * len(cases)))
     for path in paths:
-        out.print(f"{path}: {path.stat().st_size / 1024:.0f} KiB")
+        say(f"{path}: {path.stat().st_size / 1024:.0f} KiB")
 
 
 @app.command()
@@ -74,7 +66,7 @@ def check(
     operator: Names = None,
     engine: Names = None,
     folder: Where = FOLDER,
-    require: Annotated[list[str] | None, typer.Option(help="Backends that must be there: without one, exit 1.")] = None,
+    require: Require = None,
     threads: Threads = 1,
     time_limit: TimeLimit = 900.0,
     julia_exe: JuliaExe = None,
@@ -106,11 +98,11 @@ def check(
     with TemporaryDirectory() as work, progress_bars() as bars:
         found = golden.check(folder, Path(work) / "run", request, settings, lambda total: _listener(bars, total))
     for failure in found.failures:
-        err.print(f"regression: {failure}", style="red", soft_wrap=True, markup=False, highlight=False)
+        warn(f"regression: {failure}", "red")
     _summarise(found)
     missing = sorted({r.backend for r in found.records if r.backend in required and r.outcome == "unavailable"})
     if missing:
-        err.print(f"diffprog: required, but unavailable: {', '.join(missing)}", style="bold red")
+        warn(f"diffprog: required, but unavailable: {', '.join(missing)}", "bold red")
     raise typer.Exit(int(bool(found.failures or missing)))
 
 
@@ -121,10 +113,10 @@ def _summarise(found: golden.Check) -> None:
         mine = [record for record in found.records if record.backend == name]
         done = [record for record in mine if record in compared]
         if mine and not done:
-            out.print(f"{name}: {mine[0].outcome}: {mine[0].reason}", soft_wrap=True)
+            say(f"{name}: {mine[0].outcome}: {mine[0].reason}")
         elif mine:
             worse = sum(record.cell.name in bad for record in done)
-            out.print(f"{name}: {len(done)} cells against the baselines, {worse} regressed")
+            say(f"{name}: {len(done)} cells against the baselines, {worse} regressed")
 
 
 def _listener(bars: Progress, total: int) -> driver.Listener:

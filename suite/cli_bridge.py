@@ -11,14 +11,15 @@ from typing import Annotated
 
 import typer
 
-from suite.console import ConfigFile, JuliaExe, JuliaProject, err, find_julia_for, out, progress_bars
+from suite.cli_options import ConfigFile, JuliaExe, JuliaProject, out_folder
+from suite.console import find_julia_for, progress_bars, say, stoppable, stopped, warn
 from suite.errors import UsageError
 from suite.measure import environment
 from suite.run import files, workers
 
 
 def bridge(
-    folder: Annotated[Path | None, typer.Option("--out", help="The report folder [default: reports/bridge-…].")] = None,
+    folder: Annotated[Path | None, out_folder("reports/bridge-TIME")] = None,
     julia_exe: JuliaExe = None,
     julia_project: JuliaProject = None,
     config_file: ConfigFile = None,
@@ -45,7 +46,7 @@ def bridge(
         files.write_atomically(folder / "environment.json", json.dumps(environment.describe(), indent=1))
     except OSError as error:
         raise UsageError(f"cannot write into {folder} ({error})") from error
-    failed = stopped = False
+    failed = ended = False
     progress = progress_bars()
     bar = progress.add_task("", total=len(WAYS))
     try:
@@ -60,18 +61,20 @@ def bridge(
                     str(folder / report.FOLDER / f"{way}.json"),
                 ]
                 variables = workers.environment("float64", "cpu", 1, search.julia)
-                done = subprocess.run(command, env=variables, stderr=subprocess.PIPE, text=True, check=False)
+                done = subprocess.run(command, env=variables, stderr=subprocess.PIPE, check=False)
                 if done.returncode:
                     failed = True
-                    last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-                    err.print(f"diffprog: {report.NAMES[way]} could not be measured: {last}", style="bold red")
+                    lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+                    last = (lines or [f"exit code {done.returncode}"])[-1]
+                    warn(f"diffprog: {report.NAMES[way]} could not be measured: {last}", "bold red")
                 progress.advance(bar)
     except KeyboardInterrupt:
-        stopped = True
-        err.print(f"\nStopped. What was measured is kept in {folder}")
+        ended = True
+        stopped(f"What was measured is kept in {folder}")
     if any((folder / report.FOLDER).iterdir()):
-        path = report.write(folder)
+        with stoppable(lambda: f"What was measured is kept in {folder}"):
+            path = report.write(folder)
         for goal in report.goals(report.read(folder)):
-            out.print(f"{'reached' if goal.reached else 'missed '}  {goal.what}: {goal.found}")
-        out.print(f"Report: {path}")
-    raise typer.Exit(130 if stopped else int(failed))
+            say(f"{'reached' if goal.reached else 'missed '}  {goal.what}: {goal.found}")
+        say(f"Report: {path}")
+    raise typer.Exit(130 if ended else int(failed))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from suite.console import Names, names, out
+from suite import cli_options
+from suite.cli_options import Names
+from suite.console import names, out
 from suite.errors import UsageError
 from suite.run import files, plan
 from suite.spec import DEVICES, PRECISIONS
@@ -21,14 +22,31 @@ FAIL_ON = "Exit 1 also for this."
 
 
 def compare(
-    run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="The folder of the run to compare with.")],
-    run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="The folder of the run to judge.")],
-    effect: Annotated[float, typer.Option(min=0, help="Least change of a time that counts, per cent.")] = 5.0,
-    p: Annotated[float, typer.Option(min=1e-12, max=0.5, help="Largest p that counts, adjusted for all tests.")] = 0.05,
+    run_a: Annotated[
+        Path,
+        typer.Argument(parser=cli_options.path, metavar="RUN_A", help="The folder of the run to compare with."),
+    ],
+    run_b: Annotated[
+        Path, typer.Argument(parser=cli_options.path, metavar="RUN_B", help="The folder of the run to judge.")
+    ],
+    effect: Annotated[
+        float,
+        typer.Option(
+            min=0, max=10_000, callback=cli_options.finite, help="Least change of a time that counts, per cent."
+        ),
+    ] = 5.0,
+    p: Annotated[
+        float,
+        typer.Option(
+            min=1e-12, max=0.5, callback=cli_options.finite, help="Largest p that counts, adjusted for all tests."
+        ),
+    ] = 0.05,
     precision: Names = None,
     device: Names = None,
-    markdown: Annotated[Path | None, typer.Option(help=MARKDOWN)] = None,
-    fail_on: Annotated[list[str] | None, typer.Option(metavar="slower", help=FAIL_ON)] = None,
+    markdown: Annotated[Path | None, cli_options.markdown_file(MARKDOWN)] = None,
+    fail_on: Annotated[
+        list[str] | None, typer.Option(metavar="slower", callback=cli_options.given, help=FAIL_ON)
+    ] = None,
 ) -> None:
     """What changed from one run to another: gradients bit for bit or within tolerance, times by a rank test.
 
@@ -63,11 +81,14 @@ def show(found: Comparison, markdown: Path | None) -> None:
 
     text = comparison_views.markdown(found)
     if markdown == Path("-"):
-        sys.stdout.write(text)
+        out.file.write(text)
         return
     out.print(comparison_views.terminal(found))
     if markdown is not None:
         try:
-            files.write_atomically(markdown, text)
+            if markdown.exists() and not markdown.is_file():
+                markdown.write_text(text, encoding="utf-8")  # a pipe or a device: not to be replaced
+            else:
+                files.write_atomically(markdown, text)
         except OSError as error:
             raise UsageError(f"cannot write {markdown} ({error})") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -10,37 +11,38 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from suite.console import (
-    ConfigFile,
-    JuliaExe,
-    JuliaProject,
-    Names,
-    Threads,
-    err,
-    find_julia_for,
-    names,
-    out,
-    progress_bars,
-)  # fmt: skip
+from suite import cli_options
+from suite.cli_options import ConfigFile, JuliaExe, JuliaProject, Names, Threads, TimeLimit, given, out_folder
+from suite.console import find_julia_for, names, out, progress_bars, say, stoppable, stopped
 from suite.fits import FitRecord
 from suite.measure.protocol import Step
 from suite.run import driver, fits
 from suite.run.fits import FitRun
 
+MOST_STEPS = 10_000_000
+"""Each has its loss in memory and in a file."""
+
 
 def fit(
     task: Annotated[str, typer.Argument(metavar="TASK")],
     variant: Names = None,
-    size: Annotated[str | None, typer.Option(help="[default: the task's own]")] = None,
+    size: Annotated[str | None, typer.Option(callback=given, help="[default: the task's own]")] = None,
     backend: Names = None,
-    method: Annotated[str | None, typer.Option(help="[default: the task's first]")] = None,
-    optimiser: Annotated[list[str] | None, typer.Option(metavar="NAME,…", help="adam, lbfgs [default: both]")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="At most [default: the task's own].")] = None,
-    rate: Annotated[float | None, typer.Option(help="Adam's step size [default: the task's own].")] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    folder: Annotated[Path | None, typer.Option("--out", help="The report folder [default: reports/fit-…].")] = None,
+    method: Annotated[str | None, typer.Option(callback=given, help="[default: the task's first]")] = None,
+    optimiser: Annotated[
+        list[str] | None, typer.Option(metavar="NAME,…", callback=given, help="adam, lbfgs [default: both]")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, max=MOST_STEPS, help="At most [default: the task's own].")] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            min=1e-12, max=1e6, callback=cli_options.finite, help="Adam's step size [default: the task's own]."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=cli_options.MOST_SEED)] = 0,
+    folder: Annotated[Path | None, out_folder("reports/fit-TASK-TIME")] = None,
     threads: Threads = 1,
-    time_limit: Annotated[float, typer.Option(min=0.1, help="Longest that one step may take, s.")] = 900.0,
+    time_limit: TimeLimit = 900.0,
     julia_exe: JuliaExe = None,
     julia_project: JuliaProject = None,
     config_file: ConfigFile = None,
@@ -67,19 +69,20 @@ def fit(
     search = find_julia_for({one.backend for one in chosen}, julia_exe, julia_project, config_file)
     running = fits.FitRun(folder, driver.Settings(threads=threads, time_limit=time_limit, julia=search))
     running.start()
-    stopped = False
+    ended = False
     try:
         with _fit_progress(running, chosen):
             running.run(chosen)
     except KeyboardInterrupt:
-        stopped = True
-        err.print(f"\nStopped. {len(running.records)} of {len(chosen)} fits are kept in {folder}")
+        ended = True
+        stopped(f"{len(running.records)} of {len(chosen)} fits are kept in {folder}")
     if running.records:
         from suite.report import build, terminal
 
-        out.print(terminal.fits(running.records))
-        out.print(f"Report: {build.write(folder)}")
-    raise typer.Exit(130 if stopped else fits.exit_code(running.records))
+        with stoppable(lambda: f"The fits are kept: diffprog report {shlex.quote(str(folder))} draws them."):
+            out.print(terminal.fits(running.records))
+            say(f"Report: {build.write(folder)}")
+    raise typer.Exit(130 if ended else fits.exit_code(running.records))
 
 
 def _fit_progress(running: FitRun, chosen: Sequence[FitRecord]) -> Progress:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import shlex
-import shutil
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -15,19 +13,26 @@ import typer
 from suite import cli_versus
 from suite.cli_budget import BUDGET, REFERENCES, duration, left_over
 from suite.cli_compare import FAIL_ON, MARKDOWN
-from suite.console import (
+from suite.cli_options import (
+    MOST_GIB,
+    MOST_SAMPLES,
+    MOST_SEED,
     ConfigFile,
     JuliaExe,
     JuliaProject,
     Names,
+    Require,
+    Seconds,
     Threads,
-    cell_listener,
-    err,
-    find_julia_for,
-    names,
-    out,
-    progress_bars,
+    TimeLimit,
+    finite,
+    given,
+    markdown_file,
+    out_folder,
+    path,
 )  # fmt: skip
+from suite.cli_workers import workers as started_by
+from suite.console import cell_listener, find_julia_for, names, out, progress_bars, say, stoppable, warn
 from suite.errors import UsageError
 from suite.records import Record
 from suite.run import driver, installation, plan
@@ -52,20 +57,29 @@ def run(
     precision: Names = None,
     device: Names = None,
     seed: Names = None,
-    folder: Annotated[Path | None, typer.Option("--out", help="The report folder [default: reports/<time>].")] = None,
+    folder: Annotated[Path | None, out_folder("reports/TIME")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Complete the run that --out holds.")] = False,
-    require: Annotated[list[str] | None, typer.Option(help="Backends that must be there: without one, exit 1.")] = None,
+    require: Require = None,
     threads: Threads = 1,
-    samples: Annotated[int, typer.Option(min=0, help="Steady samples of each, 9 at least; 0: nothing is timed.")] = 9,
-    seconds: Annotated[float, typer.Option(min=0, help="About how long to sample a cell, s.")] = 1.0,
-    time_limit: Annotated[float, typer.Option(min=0.1, help="Longest that one cell may take, s.")] = 900.0,
-    budget: Annotated[str | None, typer.Option(metavar="TIME", help=BUDGET)] = None,
-    references: Annotated[Path | None, typer.Option(metavar="FOLDER", help=REFERENCES)] = None,
-    worker: Annotated[list[str] | None, typer.Option(metavar="NAME=COMMAND", help=WORKER)] = None,
-    versus: Annotated[str | None, typer.Option("--versus", metavar="PYTHON|FOLDER", help=VERSUS)] = None,
-    fail_on: Annotated[list[str] | None, typer.Option(metavar="slower", help=f"--versus: {FAIL_ON}")] = None,
-    markdown: Annotated[Path | None, typer.Option(help=f"--versus: {MARKDOWN}")] = None,
-    memory_limit: Annotated[float | None, typer.Option(help="GiB a cell may need [default: what is free].")] = None,
+    samples: Annotated[
+        int, typer.Option(min=0, max=MOST_SAMPLES, help="Steady samples of each, 9 at least; 0: nothing is timed.")
+    ] = 9,
+    seconds: Seconds = 1.0,
+    time_limit: TimeLimit = 900.0,
+    budget: Annotated[str | None, typer.Option(metavar="TIME", callback=given, help=BUDGET)] = None,
+    references: Annotated[Path | None, typer.Option(metavar="FOLDER", parser=path, help=REFERENCES)] = None,
+    worker: Annotated[list[str] | None, typer.Option(metavar="NAME=COMMAND", callback=given, help=WORKER)] = None,
+    versus: Annotated[
+        str | None, typer.Option("--versus", metavar="PYTHON|FOLDER", callback=given, help=VERSUS)
+    ] = None,
+    fail_on: Annotated[
+        list[str] | None, typer.Option(metavar="slower", callback=given, help=f"--versus: {FAIL_ON}")
+    ] = None,
+    markdown: Annotated[Path | None, markdown_file(f"--versus: {MARKDOWN}")] = None,
+    memory_limit: Annotated[
+        float | None,
+        typer.Option(min=0, max=MOST_GIB, callback=finite, help="GiB a cell may need [default: what is free]."),
+    ] = None,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write tables, figures and the page.")] = True,
     julia_exe: JuliaExe = None,
     julia_project: JuliaProject = None,
@@ -114,7 +128,7 @@ def run(
         raise UsageError(
             "--versus computes its own references, and needs no budget: leave --budget and --references out"
         )
-    workers = _workers(worker)
+    workers = started_by(worker)
     other = _other(versus, workers, fail_on, markdown)
     request = plan.Request(
         tasks=names(task),
@@ -155,7 +169,7 @@ def _missing(records: Sequence[Record], required: Sequence[str]) -> bool:
     """Says which of the required backends are unavailable; whether there are any."""
     missing = sorted({r.backend for r in records if r.backend in required and r.outcome == "unavailable"})
     if missing:
-        err.print(f"diffprog: required, but unavailable: {', '.join(missing)}", style="bold red")
+        warn(f"diffprog: required, but unavailable: {', '.join(missing)}", "bold red")
     return bool(missing)
 
 
@@ -173,27 +187,13 @@ def _other(
     return installation.find(versus)
 
 
-def _workers(asked: Sequence[str] | None) -> dict[str, list[str]]:
-    """Backends with a worker of their own, and how each is started."""
-    found: dict[str, list[str]] = {}
-    for text in asked or ():
-        name, _, line = text.partition("=")
-        command = shlex.split(line)
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or not command:
-            raise UsageError(f"a worker is NAME=COMMAND, the name in small letters, not {text!r}")
-        if shutil.which(command[0]) is None:
-            raise UsageError(f"the worker of {name} cannot be started: there is no program {command[0]!r}")
-        found[name] = command
-    return found
-
-
 def _seeds(asked: Sequence[str] | None) -> tuple[int, ...]:
     try:
         seeds = tuple(int(text) for text in asked or ("0",))
     except ValueError:
         raise UsageError(f"a seed is a whole number, not {', '.join(asked or ())!r}") from None
-    if min(seeds) < 0:
-        raise UsageError("a seed is not negative")
+    if not 0 <= min(seeds) <= max(seeds) <= MOST_SEED:
+        raise UsageError(f"a seed is from 0 to {MOST_SEED}")
     return seeds
 
 
@@ -206,26 +206,27 @@ def _run(
     if references is not None:
         cells = take_references(running, references, cells, wanted)
     running.listener = cell_listener(progress, len(cells))
-    try:
-        with progress:
-            records = running.run(cells)
-    except KeyboardInterrupt:
-        done = len(running.records)
-        err.print(f"\nStopped. {done} of {len(cells)} cells are kept in {folder}; go on with --out {folder} --resume")
-        raise typer.Exit(130) from None
+
+    def kept() -> str:
+        at = shlex.quote(str(folder))
+        return f"{len(running.records)} of {len(cells)} cells are kept in {folder}; go on with --out {at} --resume"
+
+    with stoppable(kept), progress:
+        records = running.run(cells)
     if told := left_over(running):
-        err.print(told)
+        warn(told)
     return records
 
 
 def show(folder: Path, records: Sequence[Record], *, report: bool) -> None:
     """The table of a run, and its report."""
-    from suite.report import terminal
+    with stoppable(lambda: f"All cells are kept: diffprog report {shlex.quote(str(folder))} writes their report."):
+        from suite.report import terminal
 
-    out.print(terminal.table(records))
-    if report:
-        from suite.report import build
+        out.print(terminal.table(records))
+        if report:
+            from suite.report import build
 
-        out.print(f"Report: {build.write(folder)}")
-    else:
-        out.print(f"Records: {folder}")
+            say(f"Report: {build.write(folder)}")
+        else:
+            say(f"Records: {folder}")

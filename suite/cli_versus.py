@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-import typer
-
 from suite import cli_compare
 from suite.backends import setup_julia
-from suite.console import cell_listener, err, out, progress_bars
+from suite.console import cell_listener, progress_bars, say, stoppable, warn
 from suite.records import Record
 from suite.run.driver import Settings
 from suite.run.installation import Installation
@@ -25,18 +24,18 @@ def measure(
     session = Session(folder, settings, other, cell_listener(progress, 2 * len(cells)))
     session.start(resume=resume)
     if settings.julia.julia is not None:
-        err.print("Precompiling the other installation's Julia package, unless it is …")
+        warn("Precompiling the other installation's Julia package, unless it is …")
         setup_julia.precompile(settings.julia.julia, other.environment)
-    try:
-        with progress:
-            before, after = session.run(cells)
-    except KeyboardInterrupt:
+
+    def kept() -> str:
         done = " and ".join(str(len(run.records)) for run in session.runs)
-        err.print(
-            f"\nStopped. {done} of {len(cells)} cells are kept in {session.before.folder} and {session.after.folder}; "
-            f"go on with --out {folder} --resume"
+        return (
+            f"{done} of {len(cells)} cells are kept in {session.before.folder} and {session.after.folder}; "
+            f"go on with --out {shlex.quote(str(folder))} --resume"
         )
-        raise typer.Exit(130) from None
+
+    with stoppable(kept), progress:
+        before, after = session.run(cells)
     return [*before, *after]
 
 
@@ -45,9 +44,11 @@ def show(folder: Path, *, report: bool, markdown: Path | None, fail_on_slower: b
     from suite.report import build, comparison
 
     before, after = folder / BEFORE, folder / AFTER
-    found = comparison.compare(before, after, comparison.Options())
-    cli_compare.show(found, markdown)
-    console = err if markdown == Path("-") else out  # standard output is the Markdown's
-    for run in (before, after):
-        console.print(f"Report: {build.write(run)}" if report else f"Records: {run}")
+    again = f"diffprog compare {shlex.quote(str(before))} {shlex.quote(str(after))}"
+    with stoppable(lambda: f"All cells are kept: {again} compares them."):
+        found = comparison.compare(before, after, comparison.Options())
+        cli_compare.show(found, markdown)
+        tell = warn if markdown == Path("-") else say  # standard output is the Markdown's
+        for run in (before, after):
+            tell(f"Report: {build.write(run)}" if report else f"Records: {run}")
     return found.exit_code(fail_on_slower=fail_on_slower)

@@ -9,6 +9,7 @@ from pathlib import Path
 from suite.errors import UsageError
 
 FILE = "diffprog.toml"
+_KNOWN = ("executable", "project")
 
 
 @dataclass(frozen=True)
@@ -25,21 +26,21 @@ def read(path: Path | None) -> Config:
     Raises:
         UsageError: if the file cannot be read or says something that is not a setting.
     """
-    if path is None:
-        path = Path(FILE)
-        if not path.exists():
-            return Config()
     try:
-        told = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        if path is None:
+            path = Path(FILE)
+            if not path.exists():
+                return Config()
+            if not path.is_file():
+                raise UsageError(f"cannot read the settings file {path} (it is no file)")
+        told = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"cannot read the settings file {path} ({error})") from error
     julia = told.pop("julia", {})
-    known = {"executable", "project"}
-    if (
-        told
-        or not isinstance(julia, dict)
-        or not set(julia) <= known
-        or not all(isinstance(v, str) for v in julia.values())
-    ):
+    right = isinstance(julia, dict) and all(isinstance(text, str) for text in julia.values())
+    if told or not right or not set(julia) <= set(_KNOWN):
         raise UsageError(f"{path}: the settings are [julia] executable and project, both texts; it has others")
+    for name, text in julia.items():
+        if not text.strip() or "\0" in text:
+            raise UsageError(f"{path}: [julia] {name} is {text!r}, which is no path")
     return Config(julia.get("executable"), julia.get("project"))

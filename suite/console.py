@@ -1,29 +1,79 @@
-"""What the commands share: the consoles, common options, progress bars, and the search for Julia."""
+"""What the commands share in a terminal: the consoles, progress bars, stopping, and the search for Julia.
+
+Nothing that is printed is markup, and nothing of it acts on the terminal: names and reasons come from users.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
+from rich.text import Text
 
 from suite import config
 from suite.backends import find_julia, setup_julia
+from suite.plain import visible
 from suite.spec import Cell
 
-out = Console(width=None if sys.stdout.isatty() else 160)
-err = Console(stderr=True)
 
-Names = Annotated[list[str] | None, typer.Option(metavar="NAME,…")]
-Folder = Annotated[Path, typer.Argument(help="The report folder of a run.")]
-Threads = Annotated[int, typer.Option(min=1, help="Threads of every backend; on Linux also the processors it may use.")]
-JuliaExe = Annotated[str | None, typer.Option(help="A Julia executable; goes with --julia-project.")]
-JuliaProject = Annotated[str | None, typer.Option(help="The Julia environment that holds the packages.")]
-ConfigFile = Annotated[Path | None, typer.Option("--config", help=f"A settings file [default: {config.FILE}, if any].")]
+class _Plain(Console):
+    """A console without markup, on which control characters are spelt out."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
+
+
+def _console(*, stderr: bool = False, width: int | None = None) -> Console:
+    return _Plain(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+
+
+out = _console(width=None if sys.stdout is not None and sys.stdout.isatty() else 160)
+err = _console(stderr=True)
+
+
+def say(text: object, style: str = "") -> None:
+    """Prints a text as it is, on one line however long: to be copied."""
+    out.print(Text(str(text), style), soft_wrap=True)
+
+
+def warn(text: object, style: str = "") -> None:
+    """The same on standard error."""
+    err.print(Text(str(text), style), soft_wrap=True)
+
+
+@dataclass
+class Stop:
+    """Whether Ctrl-C was pressed, and whether what follows from it was told."""
+
+    asked: bool = False
+    told: bool = False
+
+
+stop = Stop()
+
+
+def stopped(kept: str) -> None:
+    """Says that Ctrl-C stopped the command, and what is ``kept``."""
+    stop.told = True
+    warn(f"\nStopped. {kept}")
+
+
+@contextmanager
+def stoppable(kept: Callable[[], str]) -> Iterator[None]:
+    """Ctrl-C within this block ends the command with one sentence, what is ``kept``, and exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        stopped(kept())
+        raise typer.Exit(130) from None
 
 
 def names(asked: list[str] | None) -> tuple[str, ...] | None:
@@ -44,9 +94,9 @@ def find_julia_for(
     search = find_julia.find(executable, project)
     if search.julia is None:
         mend = f"; to mend this: {search.mend}" if search.mend else ""
-        err.print(f"Julia is not available, so its cells will not run: {search.reason}{mend}", style="yellow")
+        warn(f"Julia is not available, so its cells will not run: {search.reason}{mend}", "yellow")
     elif not search.julia.precompiled:
-        err.print("Precompiling the Julia package, once …")
+        warn("Precompiling the Julia package, once …")
         setup_julia.precompile(search.julia)
     return search
 
@@ -55,7 +105,7 @@ def progress_bars() -> Progress:
     """Bars on standard error: what is being done, how much of it is done, and the time since."""
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suite import engines
-from suite.errors import UsageError
+from suite.errors import UsageError, nearest
 
 Array = NDArray[Any]
 """A host array."""
@@ -299,4 +299,5 @@ class Task:
         """Raises UsageError, with the valid names, if the task lacks the variant or method."""
         for kind, asked, known in (("variant", variant, self.variants), ("method", method, self.methods)):
             if asked is not None and asked not in known:
-                raise UsageError(f"task {self.name} has no {kind} {asked!r}; it has: {', '.join(known)}")
+                told = f"task {self.name} has no {kind} {asked!r}; it has: {', '.join(known)}"
+                raise UsageError(told + nearest(asked, known))

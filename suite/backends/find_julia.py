@@ -69,7 +69,7 @@ def package_folder(suite: Path = Path(__file__).parents[1]) -> Path:
 
 def requirements() -> tuple[str, ...]:
     """The registered packages that the environment must hold."""
-    project = tomllib.loads((package_folder() / "Project.toml").read_text())
+    project = tomllib.loads((package_folder() / "Project.toml").read_text(encoding="utf-8"))
     return ("PythonCall", *project["deps"])
 
 

@@ -18,7 +18,9 @@ def install() -> None:
         UsageError: if that fails, as it does without a network.
     """
     code = "import juliapkg; juliapkg.resolve()"
-    done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], stderr=subprocess.PIPE, encoding="utf-8", errors="replace", check=False
+    )
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise UsageError(

@@ -15,14 +15,14 @@ _CLEAR = Path("/proc/self/clear_refs")
 def reset_peak() -> int:
     """Sets the peak back to the present resident set, where the kernel can (Linux), and returns the latter in bytes."""
     with contextlib.suppress(OSError):  # elsewhere the peak is that of the worker's whole life, an upper bound
-        _CLEAR.write_text("5")
+        _CLEAR.write_text("5", encoding="ascii")
     return int(psutil.Process().memory_info().rss)
 
 
 def peak() -> int | None:
     """The peak resident set in bytes since ``reset_peak`` (since the start of the process where that does nothing)."""
     if _STATUS.exists():
-        for line in _STATUS.read_text().splitlines():
+        for line in _STATUS.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     if sys.platform == "win32":

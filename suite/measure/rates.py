@@ -44,7 +44,7 @@ def host_cache(folder: Path = _CACHES) -> int | None:
     units = {"K": 2**10, "M": 2**20, "G": 2**30}
     found = []
     for path in folder.glob("index*/size"):
-        text = path.read_text().strip()
+        text = path.read_text(encoding="ascii").strip()
         if text[:-1].isdigit() and text[-1] in units:
             found.append(int(text[:-1]) * units[text[-1]])
     return max(found, default=None)

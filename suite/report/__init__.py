@@ -6,6 +6,7 @@ no record. ``terminal.table(records)`` is the same verdict for the end of a run 
 
 from __future__ import annotations
 
+from suite.report import undisturbed  # noqa: F401 - first: it imports matplotlib
 from suite.report.build import write
 
 __all__ = ["write"]

@@ -163,6 +163,15 @@ def draw(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def _machine(path: Path) -> dict[str, Any]:
+    """What the pages say of the machine, each a text; empty if it cannot be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {name: str(found.get(name, "")) for name in ("cpu", "cores", "platform", "python", "suite", "commit")}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
 def write(folder: Path) -> Path:
     """Writes tables/prices.csv, figures/bridge.png, summary.md and index.html; returns the path of the page.
 
@@ -176,7 +185,6 @@ def write(folder: Path) -> Path:
         table.to_csv(folder / "tables" / "prices.csv", index=False)
         with style.settings():
             picture = style.save(draw(table), folder / "figures", "bridge")
-        machine = folder / "environment.json"
         shared = {
             "title": "The price of the bridge to Julia",
             "goals": goals(prices),
@@ -189,12 +197,11 @@ def write(folder: Path) -> Path:
             "missing": [NAMES[way] for way in WAYS if way not in prices],
             "picture": picture,
             "versions": next(iter(prices.values())).versions,
-            "machine": json.loads(machine.read_text()) if machine.exists() else {},
+            "machine": _machine(folder / "environment.json"),
             "colours": style.COLOURS,
         }
-        environment = page.environment()
         for template, name in (("bridge.html.j2", "index.html"), ("bridge.md.j2", "summary.md")):
-            page.replace(folder / name, environment.get_template(template).render(**shared))
+            page.replace(folder / name, page.render(template, **shared))
     except OSError as error:
         raise UsageError(f"cannot write the report into {folder}: {error}") from error
     return folder / "index.html"

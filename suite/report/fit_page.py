@@ -55,14 +55,7 @@ def verdict(records: Sequence[FitRecord]) -> str:
     return text + "."
 
 
-def loss(number: float | None) -> str:
-    """A loss with six digits."""
-    return format.ABSENT if number is None else f"{number:.6g}"
-
-
 def _render(folder: Path, records: Sequence[FitRecord], figures: dict[str, Path], captions: dict[str, str]) -> None:
-    environment = page.environment()
-    environment.filters["loss"] = loss
     origins = {
         f"{r.backend}: {', '.join(f'{k} {v}' for k, v in sorted(r.provenance.versions.items()))}; {r.provenance.cpu}, "
         f"{r.provenance.threads} of {r.provenance.cores} cores; suite {r.provenance.suite} {r.provenance.commit}": None
@@ -85,4 +78,4 @@ def _render(folder: Path, records: Sequence[FitRecord], figures: dict[str, Path]
         "colours": style.COLOURS,
     }
     for template, name in (("fit.html.j2", "index.html"), ("fit.md.j2", "summary.md")):
-        page.replace(folder / name, environment.get_template(template).render(**shared))
+        page.replace(folder / name, page.render(template, **shared))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 
+from suite.plain import visible
+
 ABSENT = "\u2013"
 """Shown where there is no number."""
 
@@ -72,6 +74,11 @@ def count(number: float) -> str:
     return f"{number:,.0f}".replace(",", "\u202f")
 
 
+def loss(number: float | None) -> str:
+    """A loss with six digits."""
+    return ABSENT if number is None else f"{number:.6g}"
+
+
 def exponent(number: float | None, sizes: int) -> str:
     """A fitted exponent, without unit, and the number of sizes behind it, such as ``1.02 (3 sizes)``."""
     return ABSENT if number is None or not math.isfinite(number) else f"{number:.2f} ({sizes} sizes)"
@@ -87,6 +94,6 @@ def clip(text: str, limit: int = 400) -> str:
 
 
 def markdown(text: object) -> str:
-    """Plain text for one cell of a Markdown table: on one line, with nothing read as markup or HTML."""
-    line = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_{}\[\]|#~])", r"\\\1", line)
+    """Plain text for one cell of a Markdown table: on one line, with nothing read as markup, HTML or TeX."""
+    line = visible(" ".join(str(text).split())).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_{}\[\]|#~])", r"\\\1", line).replace("$", "&#36;")

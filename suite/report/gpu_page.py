@@ -39,7 +39,8 @@ def write(folder: Path, records: Sequence[Record], cells: pd.DataFrame) -> Path 
     figures = {name: style.save(figure, folder / "figures", name) for name, figure in gpu_figure.draw(compared).items()}
     rows = [page.shown(row) | {"warnings": gpu.warnings(row)} for row in page.rows(compared)]
     sentence, level = gpu.verdict(records)
-    text = page.environment().get_template("gpu.html.j2").render(
+    text = page.render(
+        "gpu.html.j2",
         sentence=sentence,
         level=level,
         gaps=evidence.gaps(asked),

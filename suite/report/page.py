@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -206,11 +206,13 @@ def _embedded(path: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 
-def environment() -> Environment:
-    """Templates and filters."""
+@cache
+def _environment(kind: str) -> Environment:
+    """Templates and filters for pages of a kind, ``html`` or ``md``: what is put into either is text, never markup."""
     made = Environment(
         loader=PackageLoader("suite.report"),
-        autoescape=select_autoescape(["html.j2"]),  # in Markdown the filter `md` does it
+        autoescape=select_autoescape(["html.j2"]),
+        finalize=format.markdown if kind == "md" else None,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -226,7 +228,7 @@ def environment() -> Environment:
         "quantity": format.quantity,
         "exponent": format.exponent,
         "clip": format.clip,
-        "md": format.markdown,
+        "loss": format.loss,
         "by_case": by_case,
         "words": evidence.words,
         "embedded": _embedded,
@@ -234,15 +236,20 @@ def environment() -> Environment:
     return made
 
 
+def render(template: str, **shared: Any) -> str:
+    """A page from a template, ``….html.j2`` or ``….md.j2``."""
+    return _environment(template.split(".")[-2]).get_template(template).render(**shared)
+
+
 def _render(template: str, report: Report) -> str:
     shared = {"most": 12, "cheap": CHEAP, "goal": TAX, "noise": NOISE, "colours": COLOURS, "captions": _CAPTIONS}
-    return environment().get_template(template).render(report=report, **shared)
+    return render(template, report=report, **shared)
 
 
 def replace(path: Path, text: str) -> None:
     """Writes a text file so that a reader sees the old one or the new one, never half of it."""
     draft = path.with_name(path.name + ".part")
-    draft.write_text(text, encoding="utf-8")
+    draft.write_text(text, encoding="utf-8", errors="backslashreplace")
     draft.replace(path)
 
 

@@ -76,7 +76,7 @@ def make_folder(folder: Path) -> None:
         (folder / "arrays").mkdir(parents=True, exist_ok=True)
         (folder / "logs").mkdir(exist_ok=True)
         probe = folder / ".writable"
-        probe.write_text("")
+        probe.touch()
         probe.unlink()
     except OSError as error:
         raise UsageError(f"the report folder {folder} cannot be written ({error})") from error

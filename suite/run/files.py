@@ -89,5 +89,5 @@ def load(path: Path) -> Arrays:
 def write_atomically(path: Path, text: str) -> None:
     """Replaces a file's text whole or not at all."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
+    partial.write_text(text, encoding="utf-8", errors="backslashreplace")
     partial.replace(path)

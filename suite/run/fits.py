@@ -120,7 +120,7 @@ class FitRun:
             arrays=f"arrays/{fit.case.key}/fit-{fit.key}.npz",
         )
         losses: list[float] = []
-        with (self.folder / fit.curve).open("w", buffering=1) as curve:
+        with (self.folder / fit.curve).open("w", buffering=1, encoding="utf-8") as curve:
             curve.write("step,loss,seconds\n")
 
             def on_step(step: protocol.Step) -> None:

@@ -135,7 +135,13 @@ def _ask(where: str, python: str, path: str) -> _Answer:
     env = _with_path(dict(os.environ), path)
     try:
         done = subprocess.run(
-            [python, "-P", "-c", _ASK], capture_output=True, text=True, env=env, timeout=_PATIENCE, check=False
+            [python, "-P", "-c", _ASK],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            env=env,
+            timeout=_PATIENCE,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError) as error:
         raise UsageError(f"there is no suite to be had from {where} ({error})") from error

@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 
 from suite import engines, tasks
-from suite.errors import UsageError
+from suite.errors import UsageError, nearest
 from suite.spec import BACKENDS, DEVICES, OPERATORS, PRECISIONS, SIZES, Case, Cell, Task, dtype
 
 FRAMEWORK_BYTES = 600 * 2**20
@@ -182,4 +182,5 @@ def check_names(kind: str, asked: Sequence[str] | None, known: Sequence[str]) ->
     """Raises UsageError, with the known names, for the first that is unknown."""
     for name in asked or ():
         if name not in known:
-            raise UsageError(f"there is no {kind} {name!r}; there are: {', '.join(dict.fromkeys(known))}")
+            told = f"there is no {kind} {name!r}; there are: {', '.join(dict.fromkeys(known))}"
+            raise UsageError(told + nearest(name, known))

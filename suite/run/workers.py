@@ -214,7 +214,7 @@ def _bind(pid: int, threads: int) -> None:
 def _oom_kills() -> int:
     """How often the kernel has killed for want of memory, where it says so."""
     try:
-        for line in Path("/proc/vmstat").read_text().splitlines():
+        for line in Path("/proc/vmstat").read_text(encoding="ascii").splitlines():
             if line.startswith("oom_kill "):
                 return int(line.split()[1])
     except OSError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from suite.errors import UsageError
+from suite.errors import UsageError, nearest
 from suite.spec import Functions, Task
 
 NAMES = ("flow", "eigensolver", "qcbm", "trg")
@@ -19,7 +19,7 @@ def get(name: str) -> Task:
         UsageError: if there is no such task.
     """
     if name not in NAMES:
-        raise UsageError(f"there is no task {name!r}; the tasks are: {', '.join(NAMES)}")
+        raise UsageError(f"there is no task {name!r}; the tasks are: {', '.join(NAMES)}" + nearest(name, NAMES))
     task: Task = import_module(f"suite.tasks.{name}.spec").TASK
     return task
 

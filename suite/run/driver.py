@@ -8,6 +8,7 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import msgspec
 import numpy as np
 
 from suite import tasks
-from suite.agree import verdict
+from suite.agree import rounding, verdict
 from suite.backends import find_julia
 from suite.errors import UsageError
 from suite.measure import environment, protocol
@@ -25,7 +26,7 @@ from suite.run.installation import Installation
 from suite.run.relay import Relay
 from suite.run.workers import COMMAND, Worker
 from suite.run.workers import environment as worker_environment
-from suite.spec import Arrays, Case, Cell
+from suite.spec import Approximation, Arrays, Case, Cell
 
 RATES = 0.4
 """Seconds that each backend, device and precision may measure its own rates for, at most."""
@@ -130,6 +131,7 @@ class Run:
         self.listener = listener
         self.journal = Journal(folder)
         self.yardsticks: dict[tuple[Case, str], verdict.Yardstick] = {}
+        self.approximations: dict[tuple[Case, str], Approximation | None] = {}
         self.inputs: dict[Case, Path] = {}
         self.reasons: dict[Case, str] = {}
         self.records: dict[str, Record] = {}
@@ -281,12 +283,12 @@ class Run:
         cell, config, result = measured.cell, measured.config, measured.result
         arrays = files.load(self.folder / measured.arrays_file)
         task = tasks.get(cell.case.task)
-        yardstick = self.yardsticks.get(_judged_by(cell))
+        yardstick = self._judges(cell, config)
         may_lead = cell.precision == "float64" and cell.operator != "value" and cell.device == "cpu"
-        if yardstick is None and not may_lead:
+        if yardstick is None and (not may_lead or cell.method in task.approximating):
             outcome, reason, agreement = "error", "there is no reference to compare with: every candidate failed", None
         else:
-            if yardstick is None and cell.operator in arrays and not verdict.damage(task, cell, config, arrays):
+            if yardstick is None and not verdict.damage(task, cell, config, arrays):
                 yardstick = self._yardstick(cell, config, arrays)
             outcome, reason, agreement = verdict.judge(task, cell, config, arrays, result, yardstick)
         self._finish(
@@ -305,14 +307,32 @@ class Run:
         )
         self._remember(cell)
 
+    def _judges(self, cell: Cell, config: Any) -> verdict.Yardstick | None:
+        """What a cell is judged by; where its method approximates, with what that should answer at these inputs."""
+        yardstick, task = self.yardsticks.get(_judged_by(cell)), tasks.get(cell.case.task)
+        if yardstick is None or cell.method not in task.approximating:
+            return yardstick
+        key = cell.case, cell.method
+        if key not in self.approximations:
+            self.listener("what the method should answer", cell)
+            self.approximations[key] = task.approximation(config, cell.method, files.load(self._inputs(cell.case)))
+        noise = partial(self._noise, cell.case, cell.method, _judged_by(cell)[1], None)
+        return dataclasses.replace(yardstick, approximation=self.approximations[key], noise=noise)
+
+    def _noise(self, case: Case, method: str, operator: str, scale: float | None) -> rounding.Noise:
+        return rounding.noise(case, method, operator, files.load(self._inputs(case)), scale)
+
     def _yardstick(self, cell: Cell, config: Any, arrays: Arrays) -> verdict.Yardstick:
-        scale, exact = None, None
+        scale, exact, task = None, None, tasks.get(cell.case.task)
         if cell.operator == "gradient":
-            inputs = files.load(self._inputs(cell.case))
-            exact = tasks.get(cell.case.task).closed_form(config, inputs)
+            exact = task.closed_form(config, files.load(self._inputs(cell.case)))
         elif cell.operator == "jvp" and (cell.case, "gradient") in self.yardsticks:
             scale = float(np.linalg.norm(self.yardsticks[cell.case, "gradient"].derivative))
-        return verdict.Yardstick(cell.key, float(arrays["value"]), arrays[cell.operator], scale, exact=exact)
+        noise = partial(self._noise, cell.case, task.reference_method(cell.case.variant), cell.operator, scale)
+        outputs = {name: array for name, array in arrays.items() if not protocol.is_answer(name)}
+        return verdict.Yardstick(
+            cell.key, float(arrays["value"]), arrays[cell.operator], scale, exact=exact, outputs=outputs, noise=noise
+        )
 
     def _remember(self, cell: Cell) -> None:
         """Takes a good reference cell, of this run or of the one resumed, as what its case is judged by."""
@@ -327,8 +347,12 @@ class Run:
         elif known is not None and cell == plan.reference_cell(cell.case, cell.operator, "float32"):
             agreement = record.agreement
             if agreement is not None and agreement.gradient is not None:
-                error = agreement.gradient.relative_l2
-                self.yardsticks[_judged_by(cell)] = dataclasses.replace(known, float32_error=error)
+                self.yardsticks[_judged_by(cell)] = dataclasses.replace(
+                    known,
+                    float32_error=agreement.gradient.relative_l2,
+                    float32_value=agreement.value,
+                    float32_outputs=agreement.outputs,
+                )
 
     def _finish(self, cell: Cell, **what: Any) -> None:
         case = cell.case

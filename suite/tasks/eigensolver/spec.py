@@ -156,6 +156,7 @@ TASK = Task(
     tolerance=1e-11,
     closed_form=closed_form,
     float32_floor=3e-4,
+    counts=("applications",),
     references={"long_chain": "dominant"},
     undefined=undefined,
     bound=lambda config: 0.0,  # where the planted levels or state are met

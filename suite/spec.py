@@ -301,7 +301,7 @@ class Task:
     tolerances: Mapping[str, float] = field(default_factory=dict)
     closed_form: Callable[[Any, Mapping[str, Array]], tuple[float, Array] | None] = lambda config, inputs: None
     approximating: tuple[str, ...] = ()
-    approximation: Callable[[Any, str, Mapping[str, Array]], Approximation | None] = lambda config, method, inputs: None
+    approximation: Callable[[Any, str, Mapping[str, Array]], Approximation] | None = None
     counts: tuple[str, ...] = ()
     kinks: Callable[[Any], float] = lambda config: 0.0
     adaptive: tuple[str, ...] = ()

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from suite import tasks
-from suite.agree import rounding, verdict
+from suite.agree import verdict
+from suite.agree import yardstick as yardsticks
 from suite.backends import find_julia
 from suite.errors import UsageError
 from suite.measure import environment, protocol
@@ -131,7 +131,7 @@ class Run:
         self.listener = listener
         self.journal = Journal(folder)
         self.yardsticks: dict[tuple[Case, str], verdict.Yardstick] = {}
-        self.approximations: dict[tuple[Case, str], Approximation | None] = {}
+        self.approximations: dict[tuple[Case, str], Approximation] = {}
         self.inputs: dict[Case, Path] = {}
         self.reasons: dict[Case, str] = {}
         self.records: dict[str, Record] = {}
@@ -289,7 +289,7 @@ class Run:
             outcome, reason, agreement = "error", "there is no reference to compare with: every candidate failed", None
         else:
             if yardstick is None and not verdict.damage(task, cell, config, arrays):
-                yardstick = self._yardstick(cell, config, arrays)
+                yardstick = self._yardstick(cell, arrays)
             outcome, reason, agreement = verdict.judge(task, cell, config, arrays, result, yardstick)
         self._finish(
             cell,
@@ -310,29 +310,22 @@ class Run:
     def _judges(self, cell: Cell, config: Any) -> verdict.Yardstick | None:
         """What a cell is judged by; where its method approximates, with what that should answer at these inputs."""
         yardstick, task = self.yardsticks.get(_judged_by(cell)), tasks.get(cell.case.task)
-        if yardstick is None or cell.method not in task.approximating:
+        if yardstick is None or task.approximation is None or cell.method not in task.approximating:
             return yardstick
         key = cell.case, cell.method
         if key not in self.approximations:
             self.listener("what the method should answer", cell)
-            self.approximations[key] = task.approximation(config, cell.method, files.load(self._inputs(cell.case)))
-        noise = partial(self._noise, cell.case, cell.method, _judged_by(cell)[1], None)
-        return dataclasses.replace(yardstick, approximation=self.approximations[key], noise=noise)
+            self.approximations[key] = task.approximation(config, cell.method, self._given(cell.case))
+        given = partial(self._given, cell.case)
+        return yardsticks.of_method(yardstick, cell.case, cell.method, self.approximations[key], given)
 
-    def _noise(self, case: Case, method: str, operator: str, scale: float | None) -> rounding.Noise:
-        return rounding.noise(case, method, operator, files.load(self._inputs(case)), scale)
+    def _given(self, case: Case) -> Arrays:
+        return files.load(self._inputs(case))
 
-    def _yardstick(self, cell: Cell, config: Any, arrays: Arrays) -> verdict.Yardstick:
-        scale, exact, task = None, None, tasks.get(cell.case.task)
-        if cell.operator == "gradient":
-            exact = task.closed_form(config, files.load(self._inputs(cell.case)))
-        elif cell.operator == "jvp" and (cell.case, "gradient") in self.yardsticks:
-            scale = float(np.linalg.norm(self.yardsticks[cell.case, "gradient"].derivative))
-        noise = partial(self._noise, cell.case, task.reference_method(cell.case.variant), cell.operator, scale)
-        outputs = {name: array for name, array in arrays.items() if not protocol.is_answer(name)}
-        return verdict.Yardstick(
-            cell.key, float(arrays["value"]), arrays[cell.operator], scale, exact=exact, outputs=outputs, noise=noise
-        )
+    def _yardstick(self, cell: Cell, arrays: Arrays) -> verdict.Yardstick:
+        scale = yardsticks.norm(self.yardsticks.get((cell.case, "gradient"))) if cell.operator == "jvp" else None
+        given = partial(self._given, cell.case)
+        return yardsticks.of_reference(cell.case, cell.key, cell.operator, arrays, given, scale)
 
     def _remember(self, cell: Cell) -> None:
         """Takes a good reference cell, of this run or of the one resumed, as what its case is judged by."""
@@ -341,18 +334,14 @@ class Run:
             return
         known = self.yardsticks.get(_judged_by(cell))
         if known is None and cell.precision == "float64":
-            config = tasks.get(cell.case.task).configure(cell.case.variant, cell.case.size)
             arrays = files.load(self.folder / record.arrays)
-            self.yardsticks[_judged_by(cell)] = self._yardstick(cell, config, arrays)
+            self.yardsticks[_judged_by(cell)] = self._yardstick(cell, arrays)
         elif known is not None and cell == plan.reference_cell(cell.case, cell.operator, "float32"):
             agreement = record.agreement
             if agreement is not None and agreement.gradient is not None:
-                self.yardsticks[_judged_by(cell)] = dataclasses.replace(
-                    known,
-                    float32_error=agreement.gradient.relative_l2,
-                    float32_value=agreement.value,
-                    float32_outputs=agreement.outputs,
-                )
+                error = agreement.gradient.relative_l2
+                single = yardsticks.with_float32(known, error, agreement.value, agreement.outputs)
+                self.yardsticks[_judged_by(cell)] = single
 
     def _finish(self, cell: Cell, **what: Any) -> None:
         case = cell.case

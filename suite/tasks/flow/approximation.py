@@ -7,6 +7,7 @@ to rounding. ``library`` solves the ODE itself: its answer is that of RK4 at N a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -46,14 +47,19 @@ def approximation(config: FlowConfig, method: str, inputs: Mapping[str, Array]) 
     def allowed(dtype: str) -> Allowed:
         tolerance = SAFETY * solver_tolerance(config, dtype)
         off = tolerance * state  # of the state at the end, in L2
-        size = norm * (1 + tolerance) + tolerance  # of θ's cotangent, atol and rtol of it
+        losses = off * (1 + slope)  # of the losses (B,), in L2
+        mean = losses / math.sqrt(len(data["data"]))
+
+        def output(name: str) -> float:
+            known = float(np.linalg.norm(best[name] - finer_outputs[name]))
+            if best[name].ndim == 0:  # a mean loss a dimension, in nats or bits
+                return (known + mean / (config.dim * math.log(2))) / max(1.0, abs(float(best[name])))
+            return (known + losses) / (float(np.linalg.norm(best[name])) or 1.0)
+
         return Allowed(
-            value=abs(exact_value - float(finer_value)) + off * (1 + slope),
-            gradient=(float(np.linalg.norm(exact - finer)) + off + tolerance * size) / norm,
-            outputs={
-                name: (float(np.linalg.norm(best[name] - finer_outputs[name])) + off * (1 + slope)) / _size(best[name])
-                for name in best
-            },
+            value=(abs(exact_value - float(finer_value)) + mean) / max(1.0, abs(exact_value)),
+            gradient=(float(np.linalg.norm(exact - finer)) + off) / norm + tolerance,
+            outputs={name: output(name) for name in best},
         )
 
     return Approximation(exact_value, exact, best, allowed={dtype: allowed(dtype) for dtype in ("float64", "float32")})
@@ -62,10 +68,6 @@ def approximation(config: FlowConfig, method: str, inputs: Mapping[str, Array]) 
 def _extrapolated(coarse: Array, fine: Array) -> Array:
     """At ε = 0, from steps of ε and ε/2 whose errors are O(ε⁴)."""
     return np.asarray(fine + (fine - coarse) / 15)
-
-
-def _size(x: Array) -> float:
-    return max(1.0, abs(float(x))) if x.ndim == 0 else float(np.linalg.norm(x)) or 1.0
 
 
 def _sensitivity(config: FlowConfig, theta: Array, data: Arrays) -> tuple[float, float]:

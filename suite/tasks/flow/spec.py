@@ -175,6 +175,21 @@ def bound(config: FlowConfig) -> float | None:
     return -targets.log_partition(config) if config.variant in VARIATIONAL else None
 
 
+def undefined(config: FlowConfig, inputs: Mapping[str, Array]) -> str:
+    """Whether a sample of ``ring`` ends where its density has a cusp, at the origin, without having begun there.
+
+    The field is odd: what begins at the origin stays there whatever θ is, and has no share in the gradient.
+    """
+    if config.variant != "ring":
+        return ""
+    from suite.tasks.flow import reference  # which needs this module
+
+    data = {name: array for name, array in inputs.items() if name != "params"}
+    x, _, _ = reference.Flow(config, "discrete").integrate(inputs["params"], data)
+    lost = np.flatnonzero((x == 0).all(axis=1) & (data["data"] != 0).any(axis=1))
+    return f"sample {lost[0]} ends at the origin, where |x| has no derivative" if lost.size else ""
+
+
 def closed_form(config: FlowConfig, inputs: Mapping[str, Array]) -> tuple[float, Array] | None:
     if config.variant != "quadratic":
         return None
@@ -212,6 +227,7 @@ TASK = Task(
     approximation=approximation,
     adaptive=("library",),
     closed_form=closed_form,
+    undefined=undefined,
     bound=bound,
     describe=lambda config: data.describe(config.source),
     fit=Fit(variants=("density", *VARIATIONAL), size="small", steps=500, rate=0.01, draw=draw_fit),

@@ -23,3 +23,5 @@ NOISE_FACTOR = 50
 its inputs move by a unit in the last place; see ``rounding.noise``. 15 was the most in 1,000 cases."""
 NOISE_MOST = 1e-6
 """But no farther than this."""
+OUTPUT_MOST = 0.1
+"""The same of an output, in each precision: a spectrum after many steps of renormalisation may be chaotic."""

@@ -89,7 +89,9 @@ class Worker:
         first_gradient = None
         if self.operator != "value":
             first_gradient, result = clock.timed(cell.derivative, cell.synchronise)
-            arrays |= answers.of_derivative(cell, result, self.operator, "value")
+            value, arrays[self.operator] = cell.fetch(result)
+            arrays["value"] = np.asarray(value)
+            arrays[self.operator] = np.array(arrays[self.operator])  # a copy: later calls may write where this one did
         del result
         value = float(arrays["value"])
         seconds, told = Seconds(), Gpu()

@@ -118,7 +118,8 @@ def memory(config: EigensolverConfig, method: str, itemsize: int) -> int:
 def undefined(config: EigensolverConfig, inputs: Mapping[str, Array]) -> str:
     """Whether a level of the loss coincides with its neighbour to rounding: then nothing made of one has a derivative.
 
-    Nor has the absolute value of an overlap that vanishes. Drawn chains never do (MIN_GAP). For those that are given the levels are found on the host, by Lanczos.
+    Nor has the absolute value of an overlap that vanishes. Drawn chains are neither (MIN_GAP, positive couplings). For
+    those that are given the levels are found on the host, by Lanczos.
     """
     scale = hamiltonian.bound(inputs["params"])
     found = krylov.levels(hamiltonian.Operator(inputs["params"]), inputs["start"], scale, config.levels + 1)

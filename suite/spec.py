@@ -272,6 +272,7 @@ class Task:
         approximation: ``(config, method, inputs)`` to what such a method should answer at these inputs: its cells are
             judged by that, and by what it says may be off.
         counts: outputs that are a method's own affair, such as iterations: they are not compared.
+        loose: ``config`` to the outputs that are worse conditioned than the loss, with p: they may be off by 10 eps^p.
         kinks: ``config`` to what finite differences of the value may be off by, relative to ‖g‖, however well they seem
             to converge: where a truncation is decided by the parameters, the value has small kinks.
         adaptive: methods that choose their own steps, so that of the work invariants they report ``parameters`` alone.
@@ -303,6 +304,7 @@ class Task:
     approximating: tuple[str, ...] = ()
     approximation: Callable[[Any, str, Mapping[str, Array]], Approximation] | None = None
     counts: tuple[str, ...] = ()
+    loose: Callable[[Any], Mapping[str, float]] = lambda config: {}
     kinks: Callable[[Any], float] = lambda config: 0.0
     adaptive: tuple[str, ...] = ()
     bound: Callable[[Any], float | None] = lambda config: None

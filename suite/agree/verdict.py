@@ -90,9 +90,12 @@ def value_tolerance(task: Task, cell: Cell, yardstick: Yardstick) -> float:
     return max(rounding, _allowed(cell, yardstick).value)
 
 
-def output_tolerance(task: Task, cell: Cell, yardstick: Yardstick, name: str) -> float:
+def output_tolerance(task: Task, cell: Cell, config: Any, yardstick: Yardstick, name: str) -> float:
     """The same of one output; see `errors.of_output`."""
     rounding = _rounding(task, cell.precision, task.tolerance, yardstick.float32_outputs.get(name))
+    power = task.loose(config).get(name)
+    if power is not None:
+        rounding = max(rounding, 10 * float(np.finfo(dtype(cell.precision)).eps) ** power)
     return max(rounding, _allowed(cell, yardstick).outputs.get(name, 0.0))
 
 
@@ -275,7 +278,7 @@ class _Judgement:
                 continue  # of the reference itself, or of one whose arrays are gone
             x, y = self.arrays[name], self.outputs[name]
             error = errors.of_output(x, y)
-            allowed = output_tolerance(self.task, self.cell, self.yardstick, name)
+            allowed = output_tolerance(self.task, self.cell, self.config, self.yardstick, name)
             if not error <= allowed:  # an output may be worse conditioned than the loss
                 ulps = float(np.finfo(dtype(self.cell.precision)).eps) / ULP
                 allowed = max(allowed, min(NOISE_FACTOR * ulps * self.noise().outputs.get(name, 0.0), OUTPUT_MOST))

@@ -316,7 +316,13 @@ def _after(right: Answer) -> Iterator[Arrays]:
             yield {f"after:{name}": np.asarray(wrong)}
     for name in ("gradient", "by_hand_gradient"):
         scale = max(float(np.linalg.norm(derivative)), 1e-3)
-        for wrong in (derivative * np.nan, derivative + 1e-3 * scale, np.zeros(()), derivative.astype(np.float32)):
+        spoilt: list[Array] = [
+            derivative * np.nan,
+            derivative + 1e-3 * scale,
+            np.zeros(()),
+            derivative.astype(np.float32),
+        ]
+        for wrong in spoilt:
             if wrong.shape != derivative.shape or wrong.dtype != derivative.dtype or not np.allclose(wrong, derivative):
                 yield {f"after:{name}": np.asarray(wrong)}
 

@@ -123,6 +123,14 @@ def kinks(config: TrgConfig) -> float:
     return 1e-5 if config.chi < 4**config.iterations else 0.0
 
 
+def loose(config: TrgConfig) -> dict[str, float]:
+    """Far from criticality the smallest values kept sink below rounding within some ten steps, and then feed on it.
+
+    A value of eps has factors √eps, whose products are the next tensors: 8e-4 was seen at twenty steps in float64.
+    """
+    return {"spectrum": 0.25} if config.iterations > 6 else {}
+
+
 def undefined(config: TrgConfig, inputs: Mapping[str, Array]) -> str:
     """Where a bond's weights √(2 sinh K) have no derivative."""
     lowest = float(inputs["params"].min())
@@ -145,6 +153,7 @@ TASK = Task(
     tolerances={"hvp": 1e-8},  # 2²⁰ sites cost an engine's hvp six digits; 4e-10 was seen
     closed_form=closed_form,
     kinks=kinks,
+    loose=loose,
     undefined=undefined,
     fit=Fit(variants=("classic", "disordered"), size="small", steps=100, rate=0.01, draw=fit.draw),
 )

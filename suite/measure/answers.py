@@ -63,6 +63,16 @@ def after_sampling(cell: Prepared, operator: str, first: Arrays, *, may_keep: bo
     return found
 
 
+def differing(first: Arrays, again: Arrays, operator: str) -> Arrays:
+    """The answers of a second measurement that are not bit for bit those of the first, named as after sampling."""
+    derivative, alone = protocol.AFTER + "gradient", protocol.AFTER + "value"
+    named = {alone: "value" if operator == "value" else protocol.VALUE_ALONE}
+    if operator != "value":
+        named |= {derivative: operator, derivative + protocol.ITS_VALUE: "value"}
+    both = {key: name for key, name in named.items() if name in first and name in again}
+    return {key: again[name] for key, name in both.items() if not _same(again[name], first[name])}
+
+
 def _again(cell: Prepared, call: Callable[[], Any], name: str, may_keep: bool) -> Any:
     result = call()
     cell.synchronise(result)

@@ -114,12 +114,21 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     """Key of the cell compared with (or ``itself``)."""
     value: float | None = None
     """|L − L_ref| / max(1, |L_ref|)."""
+    value_alone: float | None = None
+    """The same of the function of the value by itself, whose time stands beside the derivative's."""
+    value_tolerance: float | None = None
+    """What ``value`` and ``value_alone`` were judged by; None in records older than this field: ``tolerance``."""
     gradient: Errors | None = None
     """Of the cell's derivative: a gradient, an hvp, or a jvp (whose error is relative to ‖g‖)."""
     own_float32: float | None = None
     """Of a float32 cell: ``gradient.relative_l2`` over that of the reference's own float32 derivative."""
     tolerance: float
-    """What ``gradient.relative_l2`` and ``value`` were judged by."""
+    """What ``gradient.relative_l2`` was judged by."""
+    approximation: float | None = None
+    """Of a method that approximates: how far its right answer is from the reference's, relative L2. ``gradient`` is
+    compared with the former."""
+    outputs: dict[str, float] = {}
+    """The errors of the outputs: of a scalar as of the value, of an array relative L2."""
     closed_form: Errors | None = None
     """Of the gradient against the exact answer, where one is known."""
     finite_differences: float | None = None

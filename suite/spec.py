@@ -231,6 +231,34 @@ class Demand:
 
 
 @dataclass(frozen=True)
+class Allowed:
+    """What a method may be off by besides rounding: of the value over max(1, |L|), of the others in relative L2."""
+
+    value: float = 0.0
+    gradient: float = 0.0
+    outputs: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Approximation:
+    """The right answer of a method that approximates, at one case's inputs, computed by the reference in float64.
+
+    Attributes:
+        value: what the method's value is compared with.
+        gradient: what its gradient (P,) is compared with.
+        outputs: what its outputs are compared with.
+        allowed: by precision (``float64``, ``float32``): how far the method may be from these besides rounding.
+        distance: how far ``gradient`` itself may be from the reference's, relative L2: else the method is wrong.
+    """
+
+    value: float
+    gradient: Array
+    outputs: Arrays
+    allowed: Mapping[str, Allowed] = field(default_factory=dict)
+    distance: float = math.inf
+
+
+@dataclass(frozen=True)
 class Task:
     """The declaration of a task. The mathematics lives beside it, one module a backend.
 
@@ -250,8 +278,11 @@ class Task:
         tolerance: the largest relative L2 error of a float64 gradient against the reference.
         tolerances: by operator, where it is not ``tolerance``: second derivatives lose more digits than first ones.
         closed_form: ``(config, inputs)`` to ``(value, gradient)`` where the exact answer is known, else None.
-        approximation: ``(config, method, precision)`` to the error that the method itself makes, relative, for methods
-            that approximate what the reference computes: a cell is then judged by the larger of this and ``tolerance``.
+        approximating: methods that do not compute what the reference computes, but something near it.
+        approximation: ``(config, method, inputs)`` to what such a method should answer at these inputs: its cells are
+            judged by that, and by what it says may be off.
+        counts: outputs that are a method's own affair, such as iterations: they are not compared.
+        loose: ``config`` to the outputs that are worse conditioned than the loss, with p: they may be off by 10 eps^p.
         kinks: ``config`` to what finite differences of the value may be off by, relative to ‖g‖, however well they seem
             to converge: where a truncation is decided by the parameters, the value has small kinks.
         adaptive: methods that choose their own steps, so that of the work invariants they report ``parameters`` alone.
@@ -280,7 +311,10 @@ class Task:
     tolerance: float
     tolerances: Mapping[str, float] = field(default_factory=dict)
     closed_form: Callable[[Any, Mapping[str, Array]], tuple[float, Array] | None] = lambda config, inputs: None
-    approximation: Callable[[Any, str, str], float] = lambda config, method, precision: 0.0
+    approximating: tuple[str, ...] = ()
+    approximation: Callable[[Any, str, Mapping[str, Array]], Approximation] | None = None
+    counts: tuple[str, ...] = ()
+    loose: Callable[[Any], Mapping[str, float]] = lambda config: {}
     kinks: Callable[[Any], float] = lambda config: 0.0
     adaptive: tuple[str, ...] = ()
     bound: Callable[[Any], float | None] = lambda config: None

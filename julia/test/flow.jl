@@ -236,3 +236,13 @@ end
     @test_throws "there are: density, quadratic, ising, ring, correlated" flow_case("densities")
     @test_throws "there are: discrete, checkpointed, backsolve, library" flow_case("density"; method = "symplectic")
 end
+
+@testset "a sample at the origin has no share in the gradient of ring, $method" for method in RK4_METHODS
+    config = (; variant = "ring", size = "test", dim = 2, hidden = 4, steps = 6, time = 1.5, batch = 3, source = "normal", rtol = 1e-10)
+    data(x) = (data = x, log_jacobian = zeros(size(x, 2)), inverse_coupling = Matrix(1.0I, 2, 2))
+    x, θ = [0.4 0.0 -1.2; 0.9 0.0 0.3], randn(Xoshiro(5), 12)
+    _, θ̄ = gradient(build("flow", method, config, data(x)), θ)
+    parts = [last(gradient(build("flow", method, (; config..., batch = 1), data(x[:, [i]])), θ)) for i in 1:3]
+    @test all(isfinite, θ̄)
+    @test θ̄ ≈ sum(parts) ./ 3 rtol = 1e-12
+end

@@ -37,6 +37,17 @@ def compare(x: Array, y: Array, layout: Layout | None = None, scale: float | Non
     )
 
 
+def relative(x: Array, y: Array, scale: float | None = None) -> float:
+    """‖x − y‖ over ‖y‖ (over 1 where that is zero), or over ``scale``; of arrays of one shape."""
+    return float(np.linalg.norm(np.ravel(x) - np.ravel(y))) / (scale or float(np.linalg.norm(y)) or 1.0)
+
+
+def of_output(x: Array, y: Array) -> float:
+    """An output's error: a scalar's is a value's, else ‖x − y‖/‖y‖."""
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    return of_value(float(x), float(y)) if y.ndim == 0 else relative(x, y)
+
+
 def of_value(x: float, y: float) -> float:
     """|x − y| / max(1, |y|)."""
     return abs(x - y) / max(1.0, abs(y))

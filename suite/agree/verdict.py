@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from suite.agree import errors
+from suite.agree import errors, granularity
+from suite.agree.damage import damage, listed_outputs
+from suite.agree.rounding import ULP, Noise
+from suite.agree.tolerances import (
+    COMPONENT,
+    FLOAT32_FACTOR,
+    FLOAT32_FLOOR,
+    FLOAT32_REFERENCE,
+    NOISE_FACTOR,
+    NOISE_MOST,
+    OUTPUT_MOST,
+    TF32_FACTOR,
+    TF32_MOST,
+)
+from suite.measure import protocol
 from suite.measure.protocol import Result
 from suite.records import Agreement, Errors
-from suite.spec import Array, Arrays, Cell, Task, dtype
+from suite.spec import Allowed, Approximation, Array, Arrays, Cell, Task, dtype
 
-FLOAT32_EPS = float(np.finfo(np.float32).eps)
-FLOAT32_FACTOR = 10
-"""A float32 gradient may be this many times as far from the float64 reference as the reference's own float32 one."""
-FLOAT32_FLOOR = 64 * FLOAT32_EPS
-"""And need not be nearer than this: the reference may be lucky."""
-FLOAT32_REFERENCE = 1e4 * FLOAT32_EPS
-"""The reference's own float32 gradient is held to this."""
-TF32_FACTOR = 2**13
-"""TF32 rounds the factors of a product to 11 bits where float32 has 24: errors may be as many times larger."""
-TF32_MOST = 0.1
-"""But no larger than this: then it is no answer, however ill-conditioned the case."""
-
-
-COMPONENT = 1e-7
-"""The relative error that one component of a float64 gradient may have; see ``errors.compare``. The norm alone would
-let a small component be wrong altogether. Not asked where the method itself approximates."""
+__all__ = ["COMPONENT", "FLOAT32_FLOOR", "Yardstick", "damage", "judge", "tolerance"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,11 @@ class Yardstick:
         scale: what errors are relative to, where it is not the derivative's own norm: ‖g‖ for a jvp, which may cancel.
         float32_error: relative L2 error of the reference's own float32 gradient, None until it is known.
         exact: value and gradient in closed form, where there is one.
+        outputs: its float64 outputs; empty where they are not known.
+        float32_value: the error of the reference's own float32 value, None until it is known.
+        float32_outputs: those of its float32 outputs.
+        approximation: what cells of a method that approximates are judged by instead.
+        noise: what rounding does to this case, computed only where an answer is not right at once.
     """
 
     key: str
@@ -49,40 +54,49 @@ class Yardstick:
     scale: float | None = None
     float32_error: float | None = None
     exact: tuple[float, Array] | None = None
+    outputs: Arrays = field(default_factory=dict)
+    float32_value: float | None = None
+    float32_outputs: Mapping[str, float] = field(default_factory=dict)
+    approximation: Approximation | None = None
+    noise: Callable[[], Noise] | None = None
+
+
+def _rounding(task: Task, precision: str, base: float, own: float | None) -> float:
+    """What rounding alone may do: ``base`` in float64; below it some times the reference's ``own`` float32 error."""
+    if precision == "float64":
+        return base
+    single = FLOAT32_REFERENCE if own is None else max(FLOAT32_FACTOR * own, FLOAT32_FLOOR, task.float32_floor)
+    return min(TF32_FACTOR * single, TF32_MOST) if precision == "tf32" else single
+
+
+def _allowed(cell: Cell, yardstick: Yardstick) -> Allowed:
+    """What the cell's method may be off by besides rounding."""
+    approximation = yardstick.approximation
+    return Allowed() if approximation is None else approximation.allowed.get(dtype(cell.precision), Allowed())
 
 
 def tolerance(task: Task, cell: Cell, config: Any, yardstick: Yardstick) -> float:
-    """The largest relative L2 error that ``cell`` may have: of rounding, or of its method where that is larger."""
-    if cell.precision == "float64":
-        rounding = task.tolerances.get(cell.operator, task.tolerance)
-    elif yardstick.float32_error is None:
-        rounding = FLOAT32_REFERENCE
-    else:
-        rounding = max(FLOAT32_FACTOR * yardstick.float32_error, FLOAT32_FLOOR, task.float32_floor)
-    if cell.precision == "tf32":
-        rounding = min(TF32_FACTOR * rounding, TF32_MOST)
-    return max(rounding, task.approximation(config, cell.method, cell.precision))
+    """The largest relative L2 error that a derivative may have: of rounding, or of its method where that is larger."""
+    base = task.tolerances.get(cell.operator, task.tolerance)
+    rounding = _rounding(task, cell.precision, base, yardstick.float32_error)
+    return max(rounding, _allowed(cell, yardstick).gradient)
 
 
-def damage(task: Task, cell: Cell, config: Any, arrays: Arrays) -> str:
-    """Why the arrays cannot be an answer at all, or an empty string: dtype, shape, NaN, Inf."""
-    if not np.isfinite(arrays["value"]):
-        return f"the value is {float(arrays['value'])}"
-    if cell.operator == "value":
-        return ""
-    found, layout, name = arrays[cell.operator], task.layout(config), cell.operator
-    expected = () if name == "jvp" else (layout.size,)
-    if found.shape != expected:
-        return f"the {name} has shape {found.shape}, not {expected}"
-    if found.dtype != dtype(cell.precision):
-        return f"the {name} is {found.dtype}, not {dtype(cell.precision)}"
-    wrong = np.flatnonzero(~np.isfinite(found))
-    if wrong.size and name == "jvp":
-        return f"the jvp is {float(found)}"
-    if wrong.size:
-        first = layout.name_of(int(wrong[0]))
-        return f"{wrong.size} of {layout.size} {name} components are not finite, the first is {first}"
-    return ""
+def value_tolerance(task: Task, cell: Cell, yardstick: Yardstick) -> float:
+    """The same of the value, over max(1, |L|); a second derivative's digits are not the value's."""
+    rounding = _rounding(task, cell.precision, task.tolerance, yardstick.float32_value)
+    if cell.precision != "float64" and yardstick.float32_value is None and yardstick.float32_error is not None:
+        rounding = _rounding(task, cell.precision, task.tolerance, yardstick.float32_error)
+    return max(rounding, _allowed(cell, yardstick).value)
+
+
+def output_tolerance(task: Task, cell: Cell, config: Any, yardstick: Yardstick, name: str) -> float:
+    """The same of one output; see `errors.of_output`."""
+    rounding = _rounding(task, cell.precision, task.tolerance, yardstick.float32_outputs.get(name))
+    power = task.loose(config).get(name)
+    if power is not None:
+        rounding = max(rounding, 10 * float(np.finfo(dtype(cell.precision)).eps) ** power)
+    return max(rounding, _allowed(cell, yardstick).outputs.get(name, 0.0))
 
 
 def judge(
@@ -91,78 +105,199 @@ def judge(
     """The outcome (``ok`` or ``disagrees``), its reason, and the figures behind it.
 
     ``yardstick`` is None for a cell that becomes the reference itself; then only damage, work invariants, closed form
-    and finite differences are judged.
+    and finite differences are judged, and whether what was timed gives the same answer.
     """
-    reason = damage(task, cell, config, arrays)
+    reason = damage(task, cell, config, arrays, {} if yardstick is None else yardstick.outputs)
     if reason:
         return "disagrees", reason, None
-    value = float(arrays["value"])
     derivative = arrays.get(cell.operator) if cell.operator != "value" else None
-    itself = Yardstick("itself", value, derivative) if yardstick is None and derivative is not None else yardstick
+    itself = yardstick
+    if itself is None and derivative is not None:
+        itself = Yardstick("itself", float(arrays["value"]), derivative)
     if itself is None:
         return "ok", "", None
-    allowed = tolerance(task, cell, config, itself)
-    value_error = errors.of_value(value, itself.value)
-    found, from_exact = None, None
-    if derivative is not None:
-        layout = task.layout(config) if cell.operator != "jvp" else None
-        found = errors.compare(derivative.reshape(-1), itself.derivative.reshape(-1), layout, itself.scale)
-    if itself.exact is not None and cell.operator == "gradient" and derivative is not None:
-        from_exact = errors.compare(derivative, itself.exact[1], task.layout(config))
-    agreement = Agreement(
-        reference="itself" if itself.key == cell.key else itself.key,
-        value=value_error,
-        gradient=found,
-        own_float32=_over(found, itself) if cell.precision == "float32" else None,
-        tolerance=allowed,
-        closed_form=from_exact,
-        finite_differences=result.finite_differences,
-        finite_differences_tolerance=result.finite_differences_tolerance,
-        identity=result.identity,
-        identity_tolerance=result.identity_tolerance,
-    )
-    work = task.work(config)
-    if cell.method in task.adaptive:
-        work = {"parameters": work["parameters"]}
-    # A method that approximates is allowed more than the task's own tolerance.
-    strict = cell.operator == "gradient" and cell.precision == "float64" and allowed <= task.tolerance
-    return _verdict(work, cell.operator, result, agreement, COMPONENT if strict else np.inf)
+    return _Judgement(task, cell, config, arrays, result, itself).verdict()
 
 
-def _over(found: Errors | None, yardstick: Yardstick) -> float | None:
+class _Judgement:
+    """One cell held against its yardstick. Errors that are too large are looked at again in the light of noise."""
+
+    def __init__(
+        self, task: Task, cell: Cell, config: Any, arrays: Arrays, result: Result, yardstick: Yardstick
+    ) -> None:
+        self.task, self.cell, self.config, self.result = task, cell, config, result
+        self.arrays, self.yardstick = arrays, yardstick
+        self.double = cell.precision == "float64"
+        self.layout = task.layout(config) if cell.operator != "jvp" else None
+        method = yardstick.approximation
+        # The reference may be judged by itself: then it has no approximation.
+        self.value = yardstick.value if method is None else method.value
+        self.derivative = yardstick.derivative if method is None else method.gradient
+        self.outputs = yardstick.outputs if method is None else method.outputs
+        self.scale = yardstick.scale
+        self.reasons: list[str] = []
+        self._noise: Noise | None = None
+
+    def noise(self) -> Noise:
+        if self._noise is None:
+            given = self.yardstick.noise
+            self._noise = Noise() if given is None else given()
+        return self._noise
+
+    def held(self, error: float, base: float, noise: Callable[[Noise], float]) -> float:
+        """What an error is held to: ``base``, or where that is not enough what rounding does to this very case."""
+        if error <= base or not self.double:
+            return base
+        return max(base, min(NOISE_FACTOR * noise(self.noise()), NOISE_MOST))
+
+    def verdict(self) -> tuple[str, str, Agreement]:
+        self._work()
+        value, value_allowed = self._value("value", "value")
+        alone = None
+        if protocol.VALUE_ALONE in self.arrays:
+            alone, _ = self._value(protocol.VALUE_ALONE, "value that is timed")
+        found, allowed = self._derivative(self.cell.operator, f"the {self.cell.operator}")
+        method = self._method()
+        exact = self._exact(allowed + (method or 0.0))
+        self._after_sampling()
+        outputs = dict(self._outputs())
+        self._evidence()
+        own = self.yardstick.float32_error
+        agreement = Agreement(
+            reference="itself" if self.yardstick.key == self.cell.key else self.yardstick.key,
+            value=value,
+            value_alone=alone,
+            value_tolerance=value_allowed,
+            gradient=found,
+            own_float32=_over(found, own) if self.cell.precision == "float32" else None,
+            tolerance=allowed,
+            approximation=method,
+            outputs=outputs,
+            closed_form=exact,
+            finite_differences=self.result.finite_differences,
+            finite_differences_tolerance=self.result.finite_differences_tolerance,
+            identity=self.result.identity,
+            identity_tolerance=self.result.identity_tolerance,
+        )
+        return ("disagrees" if self.reasons else "ok"), "; ".join(self.reasons), agreement
+
+    def _work(self) -> None:
+        work = self.task.work(self.config)
+        if self.cell.method in self.task.adaptive:
+            work = {"parameters": work["parameters"]}
+        for name, demanded in work.items():
+            if self.result.invariants.get(name) != demanded:
+                found = self.result.invariants.get(name)
+                self.reasons.append(f"work invariant {name} is {found} where the task demands {demanded}")
+
+    def _value(self, name: str, called: str) -> tuple[float, float]:
+        found = float(self.arrays[name])
+        error = errors.of_value(found, self.value)
+        base = value_tolerance(self.task, self.cell, self.yardstick)
+        allowed = self.held(error, base, lambda noise: noise.value)
+        if not error <= allowed:
+            self.reasons.append(f"the {called} is off by {error:.2e} (at most {allowed:.1e})")
+        else:
+            self._granular(np.asarray([found]), np.asarray([self.value]), f"the {called}", max(1.0, abs(self.value)))
+        return error, allowed
+
+    def _derivative(self, name: str, called: str) -> tuple[Errors | None, float]:
+        """Of the cell's derivative, or of what it was after sampling; None for a value."""
+        base = tolerance(self.task, self.cell, self.config, self.yardstick)
+        if self.cell.operator == "value":
+            return None, base
+        x, y = self.arrays[name].reshape(-1), self.derivative.reshape(-1)
+        found = errors.compare(x, y, self.layout, self.scale)
+        error = found.relative_l2 or 0.0
+        allowed = self.held(error, base, lambda noise: noise.derivative)
+        plain = self.task.tolerances.get(self.cell.operator, self.task.tolerance)
+        # A method that approximates is allowed more than the task's own tolerance, and so is an ill-conditioned case.
+        strict = self.double and self.cell.operator != "jvp" and allowed <= plain
+        if not error <= allowed:
+            where = f", worst at {found.worst_name}" if found.worst_name else ""
+            self.reasons.append(f"{called} is off by {error:.2e} in relative L2 (at most {allowed:.1e}){where}")
+        elif strict and found.component is not None and found.component > COMPONENT:
+            self.reasons.append(
+                f"{found.component_name} of {called} is off by {found.component:.2e} of itself "
+                f"(at most {COMPONENT:.1e})"
+            )
+        self._granular(x, y, called, self.scale)
+        return found, allowed
+
+    def _granular(self, x: Array, y: Array, called: str, scale: float | None = None) -> None:
+        """Names what was rounded to float32 in a float64 cell."""
+        if not self.double:
+            return
+        hits = granularity.rounded(x.astype(np.float64), y.astype(np.float64), scale)
+        if hits.size:
+            named = self.layout is not None and self.layout.size == x.size > 1
+            where = f", the first of them {self.layout.name_of(int(hits[0]))}" if named and self.layout else ""
+            many = f"{hits.size} of {x.size} components of {called} have" if x.size > 1 else f"{called} has"
+            self.reasons.append(f"{many} the granularity of float32{where}: rounded to it on the way")
+
+    def _method(self) -> float | None:
+        """How far the method's own answer is from the reference's, where it approximates."""
+        method = self.yardstick.approximation
+        if method is None or self.cell.operator == "value":
+            return None
+        away = errors.relative(method.gradient, self.yardstick.derivative)
+        if not away <= method.distance:
+            self.reasons.append(
+                f"the method itself is off by {away:.2e} from the reference's (at most {method.distance:.1e})"
+            )
+        return away
+
+    def _exact(self, allowed: float) -> Errors | None:
+        exact = self.yardstick.exact
+        if exact is None or self.cell.operator != "gradient":
+            return None
+        found = errors.compare(self.arrays["gradient"], exact[1], self.layout)
+        if found.relative_l2 is not None and not found.relative_l2 <= allowed:
+            self.reasons.append(
+                f"the gradient is {found.relative_l2:.2e} from the closed form (at most {allowed:.1e}), "
+                f"worst at {found.worst_name}"
+            )
+        return found
+
+    def _after_sampling(self) -> None:
+        """What the timed functions gave once more; only what is not bit for bit what was checked before is there."""
+        for name in self.arrays:
+            if name.startswith(protocol.AFTER):
+                run = name.removeprefix(protocol.AFTER).removesuffix(protocol.ITS_VALUE)
+                called = f"after sampling, what was timed as {run!r} no longer gives the answer: "
+                before = len(self.reasons)
+                if protocol.is_derivative(name):
+                    self._derivative(name, f"the {self.cell.operator}")
+                else:
+                    self._value(name, "value")
+                self.reasons[before:] = [called + reason for reason in self.reasons[before:]]
+
+    def _outputs(self) -> Iterator[tuple[str, float]]:
+        for name in listed_outputs(self.task, self.arrays):
+            if name not in self.outputs:
+                continue  # of the reference itself, or of one whose arrays are gone
+            x, y = self.arrays[name], self.outputs[name]
+            error = errors.of_output(x, y)
+            allowed = output_tolerance(self.task, self.cell, self.config, self.yardstick, name)
+            if not error <= allowed:  # an output may be worse conditioned than the loss
+                ulps = float(np.finfo(dtype(self.cell.precision)).eps) / ULP
+                allowed = max(allowed, min(NOISE_FACTOR * ulps * self.noise().outputs.get(name, 0.0), OUTPUT_MOST))
+            if not error <= allowed:
+                self.reasons.append(f"the output {name} is off by {error:.2e} (at most {allowed:.1e})")
+            else:
+                self._granular(np.ravel(x), np.ravel(y), f"the output {name}")
+            yield name, error
+
+    def _evidence(self) -> None:
+        result = self.result
+        difference, bound = result.finite_differences, result.finite_differences_tolerance
+        if difference is not None and bound is not None and difference > bound:
+            self.reasons.append(f"finite differences are off by {difference:.2e} (at most {bound:.1e})")
+        broken, bound = result.identity, result.identity_tolerance or 0.0
+        if broken is not None and broken > bound:
+            self.reasons.append(f"the adjoint identity is broken by {broken:.2e} (at most {bound:.1e})")
+
+
+def _over(found: Errors | None, own: float | None) -> float | None:
     """A float32 error in units of the reference's own."""
-    own = yardstick.float32_error
     return found.relative_l2 / own if found is not None and found.relative_l2 is not None and own else None
-
-
-def _verdict(
-    work: dict[str, int], operator: str, result: Result, agreement: Agreement, component: float
-) -> tuple[str, str, Agreement]:
-    allowed, found, exact = agreement.tolerance, agreement.gradient, agreement.closed_form
-    reasons = [
-        f"work invariant {name} is {result.invariants.get(name)} where the task demands {demanded}"
-        for name, demanded in work.items()
-        if result.invariants.get(name) != demanded
-    ]
-    if agreement.value is not None and agreement.value > allowed:
-        reasons.append(f"the value is off by {agreement.value:.2e} (at most {allowed:.1e})")
-    if found is not None and found.relative_l2 is not None and found.relative_l2 > allowed:
-        reasons.append(
-            f"the {operator} is off by {found.relative_l2:.2e} in relative L2 (at most {allowed:.1e})"
-            + (f", worst at {found.worst_name}" if found.worst_name else "")
-        )
-    elif found is not None and found.component is not None and found.component > component:
-        reasons.append(f"{found.component_name} is off by {found.component:.2e} of itself (at most {component:.1e})")
-    if exact is not None and exact.relative_l2 is not None and exact.relative_l2 > allowed:
-        reasons.append(
-            f"the gradient is {exact.relative_l2:.2e} from the closed form (at most {allowed:.1e}), "
-            f"worst at {exact.worst_name}"
-        )
-    difference, bound = agreement.finite_differences, agreement.finite_differences_tolerance
-    if difference is not None and bound is not None and difference > bound:
-        reasons.append(f"finite differences are off by {difference:.2e} (at most {bound:.1e})")
-    if agreement.identity is not None and agreement.identity > (agreement.identity_tolerance or 0):
-        reasons.append(
-            f"the adjoint identity is broken by {agreement.identity:.2e} (at most {agreement.identity_tolerance:.1e})"
-        )
-    return ("disagrees" if reasons else "ok"), "; ".join(reasons), agreement

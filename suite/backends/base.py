@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from time import perf_counter
 from typing import Any, Protocol
 
 import numpy as np
 
 from suite import engines
-from suite.measure.clock import Run
+from suite.measure.clock import Bare, Run
 from suite.measure.rates import Probes
 from suite.spec import Array, Arrays
 
@@ -58,7 +59,8 @@ class Prepared:
     a gradient and an hvp, () for a jvp. ``value_at(θ)`` is the value and ``gradient_at(θ)`` the gradient by the default
     engine, at other parameters, given and returned on the host: for finite differences and identities.
     ``value_by_hand(n)`` and ``derivative_by_hand(n)`` call the bare function n times the way a user would, each call
-    complete before the next, and return the seconds it took: the yardstick for what the harness costs.
+    complete before the next, and return the seconds it took: the yardstick for what the harness costs. As `Bare` they
+    can be asked for a result too, which is compared with the answer after sampling.
 
     ``switches`` are those that the task itself chose, such as the driver of an SVD. On a GPU ``place`` moves all inputs
     from the host to the device once more and returns them; and where the framework offers it, ``by_events`` makes of a
@@ -155,7 +157,7 @@ def in_precision(inputs: Arrays, precision: str) -> Arrays:
     return {name: array.astype(precision) if array.dtype.kind == "f" else array for name, array in inputs.items()}
 
 
-def by_hand(function: Callable[..., Any], *arguments: Any) -> Callable[[int], float]:
+def by_hand(function: Callable[..., Any], *arguments: Any) -> Bare:
     """The bare loop for a framework whose calls return finished results."""
 
     def run(calls: int) -> float:
@@ -164,4 +166,4 @@ def by_hand(function: Callable[..., Any], *arguments: Any) -> Callable[[int], fl
             function(*arguments)
         return perf_counter() - start
 
-    return run
+    return Bare(run, partial(function, *arguments))

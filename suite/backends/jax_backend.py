@@ -12,6 +12,7 @@ import numpy as np
 from suite import tasks
 from suite.backends.base import GRADIENT, Ask, Prepared, Trainer, Unavailable, Unsupported, in_precision
 from suite.measure import rates
+from suite.measure.clock import Bare
 from suite.spec import Array, Arrays, dtype
 
 
@@ -92,7 +93,7 @@ class JaxBackend:
                     jax.block_until_ready(function(*arguments))
                 return perf_counter() - start
 
-            return run
+            return Bare(run, partial(function, *arguments))
 
         return Prepared(
             value=partial(value, theta, data),

@@ -11,6 +11,7 @@ from typing import Any
 from suite import engines, tasks
 from suite.backends.base import GRADIENT, Ask, Prepared, Trainer, Unavailable, Unsupported, in_precision
 from suite.measure import rates
+from suite.measure.clock import Bare
 from suite.spec import Array, Arrays, dtype
 
 
@@ -99,7 +100,7 @@ class TorchBackend:
                         torch.cuda.synchronize()
                 return perf_counter() - start
 
-            return run
+            return Bare(run, partial(function, *arguments))
 
         return Prepared(
             value=partial(value, theta, data),

@@ -47,6 +47,17 @@ def looped(call: Callable[[], Any], synchronise: Callable[[Any], None]) -> Run:
     return run
 
 
+@dataclass(frozen=True)
+class Bare:
+    """A `Run` in a loop of its own, and one ``call`` of the function in it, for who wants to see its result."""
+
+    run: Run
+    call: Callable[[], Any]
+
+    def __call__(self, calls: int) -> float:
+        return self.run(calls)
+
+
 @dataclass
 class Samples:
     """Raw samples in seconds a call, the number of calls behind each, and the warm-up before them."""

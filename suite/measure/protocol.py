@@ -16,6 +16,32 @@ VERSION = 1
 """Raised by each change after which an old worker and a new parent, or the reverse, misunderstand each other."""
 Scalars = dict[str, bool | int | float | str]
 
+VALUE_ALONE = "value_alone"
+"""The array of what the function of the value gives, which is timed by itself; ``value`` comes with the derivative."""
+AFTER = "after:"
+"""Before the name of a timed function: what it gave once more after sampling, where that is not bit for bit the same. A
+derivative's own value has `ITS_VALUE` behind it besides."""
+ITS_VALUE = ":value"
+OUTPUT = "output:"
+"""Before the name of an output that is called like an answer: it must not take its place."""
+
+
+def is_value(name: str) -> bool:
+    """Whether an array of a result is a value."""
+    after = name.startswith(AFTER) and not is_derivative(name)
+    return name in ("value", VALUE_ALONE) or after
+
+
+def is_derivative(name: str) -> bool:
+    """Whether an array of a result is a derivative."""
+    after = name.startswith(AFTER) and name.endswith("gradient")
+    return name in ("gradient", "jvp", "hvp") or after
+
+
+def is_answer(name: str) -> bool:
+    """Whether an array of a result is no output of the task."""
+    return is_value(name) or is_derivative(name) or name.startswith(OUTPUT)
+
 
 class Open(msgspec.Struct, frozen=True, tag="open"):
     """The first request: import the backend."""

@@ -16,7 +16,7 @@ import psutil
 
 from suite import backends, tasks
 from suite.backends.base import Ask, Backend, Prepared, Unavailable, Unsupported
-from suite.measure import clock, finite_differences, fitting, gpu, memory, protocol, rates, steady
+from suite.measure import answers, clock, finite_differences, fitting, gpu, memory, protocol, rates, steady
 from suite.records import Gpu, Memory, Seconds
 from suite.spec import Arrays, dtype
 
@@ -74,7 +74,8 @@ class Worker:
         if request.overrides:
             config = dataclasses.replace(config, **request.overrides)
         self.directions = self.inputs.pop("directions")
-        self.operator, self.kinks, self.tolerance = request.operator, task.kinks(config), task.tolerance
+        self.operator, self.engine = request.operator, request.engine
+        self.kinks, self.tolerance = task.kinks(config), task.tolerance
         ask = Ask(request.operator, request.engine, self.directions[0])
         self.prepared = self.backend.prepare(request.task, config, request.method, self.inputs, ask)
         self.setup = perf_counter() - start
@@ -84,23 +85,26 @@ class Worker:
         cell = self.prepared
         self.say(protocol.Phase("first call"))
         first_value, result = clock.timed(cell.value, cell.synchronise)
-        value = cell.fetch_value(result)
-        arrays: Arrays = {"value": np.asarray(value)}
+        arrays = answers.of_value(cell, result, "value" if self.operator == "value" else protocol.VALUE_ALONE)
         first_gradient = None
         if self.operator != "value":
             first_gradient, result = clock.timed(cell.derivative, cell.synchronise)
             value, arrays[self.operator] = cell.fetch(result)
             arrays["value"] = np.asarray(value)
+            arrays[self.operator] = np.array(arrays[self.operator])  # a copy: later calls may write where this one did
         del result
+        value = float(arrays["value"])
         seconds, told = Seconds(), Gpu()
         if request.samples:
             self.say(protocol.Phase("sampling"))
             seconds, told = steady.take(cell, self.operator, request.samples, request.seconds, self.monitor)
         used = Memory(host_before=self.host_before, host_peak=memory.peak(), device_peak=self.backend.device_peak())
         self.say(protocol.Phase("checking"))
+        if request.samples:
+            arrays |= answers.after_sampling(cell, self.operator, arrays, may_keep=self.engine == "cudagraph")
         difference, identity = self._finite_differences(request.directions, arrays), self._identity(arrays)
         invariants = cell.work()
-        arrays |= cell.outputs()
+        arrays |= answers.outputs(cell)
         np.savez(request.arrays, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its options
         return protocol.Result(
             value=value if np.isfinite(value) else None,
@@ -185,7 +189,7 @@ class Worker:
             return protocol.Failure("unavailable", str(error), error.mend)
         except Unsupported as error:
             return protocol.Failure("unsupported", str(error))
-        except fitting.NotFinite as error:
+        except (fitting.NotFinite, answers.Kept) as error:
             return protocol.Failure("error", str(error))
         except MemoryError as error:
             return protocol.Failure("out_of_memory", str(error) or "MemoryError")

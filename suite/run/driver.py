@@ -8,14 +8,15 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from suite import tasks
 from suite.agree import verdict
+from suite.agree import yardstick as yardsticks
 from suite.backends import find_julia
 from suite.errors import UsageError
 from suite.measure import environment, protocol
@@ -25,7 +26,7 @@ from suite.run.installation import Installation
 from suite.run.relay import Relay
 from suite.run.workers import COMMAND, Worker
 from suite.run.workers import environment as worker_environment
-from suite.spec import Arrays, Case, Cell
+from suite.spec import Approximation, Arrays, Case, Cell
 
 RATES = 0.4
 """Seconds that each backend, device and precision may measure its own rates for, at most."""
@@ -130,6 +131,7 @@ class Run:
         self.listener = listener
         self.journal = Journal(folder)
         self.yardsticks: dict[tuple[Case, str], verdict.Yardstick] = {}
+        self.approximations: dict[tuple[Case, str], Approximation] = {}
         self.inputs: dict[Case, Path] = {}
         self.reasons: dict[Case, str] = {}
         self.records: dict[str, Record] = {}
@@ -283,13 +285,13 @@ class Run:
         cell, config, result = measured.cell, measured.config, measured.result
         arrays = files.load(self.folder / measured.arrays_file)
         task = tasks.get(cell.case.task)
-        yardstick = self.yardsticks.get(_judged_by(cell))
+        yardstick = self._judges(cell, config)
         may_lead = cell.precision == "float64" and cell.operator != "value" and cell.device == "cpu"
-        if yardstick is None and not may_lead:
+        if yardstick is None and (not may_lead or cell.method in task.approximating):
             outcome, reason, agreement = "error", "there is no reference to compare with: every candidate failed", None
         else:
-            if yardstick is None and cell.operator in arrays and not verdict.damage(task, cell, config, arrays):
-                yardstick = self._yardstick(cell, config, arrays)
+            if yardstick is None and not verdict.damage(task, cell, config, arrays):
+                yardstick = self._yardstick(cell, arrays)
             outcome, reason, agreement = verdict.judge(task, cell, config, arrays, result, yardstick)
         self._finish(
             cell,
@@ -307,14 +309,25 @@ class Run:
         )
         self.remember(self.records[cell.name], self.folder)
 
-    def _yardstick(self, cell: Cell, config: Any, arrays: Arrays) -> verdict.Yardstick:
-        scale, exact = None, None
-        if cell.operator == "gradient":
-            inputs = files.load(self._inputs(cell.case))
-            exact = tasks.get(cell.case.task).closed_form(config, inputs)
-        elif cell.operator == "jvp" and (cell.case, "gradient") in self.yardsticks:
-            scale = float(np.linalg.norm(self.yardsticks[cell.case, "gradient"].derivative))
-        return verdict.Yardstick(cell.key, float(arrays["value"]), arrays[cell.operator], scale, exact=exact)
+    def _judges(self, cell: Cell, config: Any) -> verdict.Yardstick | None:
+        """What a cell is judged by; where its method approximates, with what that should answer at these inputs."""
+        yardstick, task = self.yardsticks.get(_judged_by(cell)), tasks.get(cell.case.task)
+        if yardstick is None or task.approximation is None or cell.method not in task.approximating:
+            return yardstick
+        key = cell.case, cell.method
+        if key not in self.approximations:
+            self.listener("what the method should answer", cell)
+            self.approximations[key] = task.approximation(config, cell.method, self._given(cell.case))
+        given = partial(self._given, cell.case)
+        return yardsticks.of_method(yardstick, cell.case, cell.method, self.approximations[key], given)
+
+    def _given(self, case: Case) -> Arrays:
+        return files.load(self._inputs(case))
+
+    def _yardstick(self, cell: Cell, arrays: Arrays) -> verdict.Yardstick:
+        scale = yardsticks.norm(self.yardsticks.get((cell.case, "gradient"))) if cell.operator == "jvp" else None
+        given = partial(self._given, cell.case)
+        return yardsticks.of_reference(cell.case, cell.key, cell.operator, arrays, given, scale)
 
     def remember(self, record: Record, folder: Path) -> None:
         """Takes a good reference cell, of this run or of another in ``folder``, as what its case is judged by."""
@@ -323,14 +336,14 @@ class Run:
             return
         known = self.yardsticks.get(_judged_by(cell))
         if known is None and cell.precision == "float64":
-            config = tasks.get(cell.case.task).configure(cell.case.variant, cell.case.size)
             arrays = files.load(folder / record.arrays)
-            self.yardsticks[_judged_by(cell)] = self._yardstick(cell, config, arrays)
+            self.yardsticks[_judged_by(cell)] = self._yardstick(cell, arrays)
         elif known is not None and cell == plan.reference_cell(cell.case, cell.operator, "float32"):
             agreement = record.agreement
             if agreement is not None and agreement.gradient is not None:
                 error = agreement.gradient.relative_l2
-                self.yardsticks[_judged_by(cell)] = dataclasses.replace(known, float32_error=error)
+                single = yardsticks.with_float32(known, error, agreement.value, agreement.outputs)
+                self.yardsticks[_judged_by(cell)] = single
 
     def _finish(self, cell: Cell, **what: Any) -> None:
         case = cell.case

@@ -11,7 +11,7 @@ from time import perf_counter
 
 import msgspec
 
-from suite.measure import clock, protocol
+from suite.measure import answers, clock, protocol
 from suite.records import Record
 from suite.run import files, installation, plan
 from suite.run.driver import Listener, Measured, Run, Settings
@@ -69,6 +69,23 @@ class Side:
 
     def take(self, phase: str) -> None:
         self._taken[phase].append(self._ask(phase, self.calls[phase]))
+
+    def look_again(self) -> None:
+        """Has the cell answer once more, after its samples; what is no longer the same is judged with the rest.
+
+        Raises:
+            Failed: if the worker dies over it or cannot do it.
+        """
+        kept = self.run.folder / self._measured.arrays_file
+        path = kept.with_name(kept.stem + ".after.npz")
+        reply = self._relay.ask(protocol.Measure(0, 0.0, str(path)), protocol.Result)
+        if isinstance(reply, protocol.Failure):
+            raise Failed(reply)
+        first = files.load(kept)
+        found = answers.differing(first, files.load(path), self._measured.cell.operator)
+        path.unlink()
+        if found:
+            files.save(kept, first | found)
 
     def conclude(self, session: str) -> None:
         """Has the cell judged, with its samples; ``session`` is empty where they were not taken in turn."""
@@ -140,9 +157,21 @@ class Session:
                 sides.append(Side(run, relay, measured))
         if sides:
             self.after.listener("sampling in turn", cell)
-        sampled = _sampled(sides, self.settings)
+        sampled = _looked_again(_sampled(sides, self.settings))
         for side in sampled:
             side.conclude(self.name if len(sampled) == len(self.runs) else "")
+
+
+def _looked_again(sides: Sequence[Side]) -> list[Side]:
+    """Those that still answer after their samples; the failure of one that does not is recorded."""
+    alive = []
+    for side in sides:
+        try:
+            side.look_again()
+            alive.append(side)
+        except Failed as error:
+            side.fail(error.failure)
+    return alive
 
 
 def _sampled(sides: Sequence[Side], settings: Settings) -> list[Side]:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from suite import tasks
-from suite.agree import verdict
+from suite.agree import errors, granularity, verdict
+from suite.agree.rounding import Noise
 from suite.measure.protocol import Result
 from suite.records import Memory, Seconds
 from suite.run.plan import reference_cell
@@ -137,14 +138,19 @@ def test_an_approximate_method_is_judged_by_its_own_error() -> None:
     task = tasks.get("flow")
     config = task.configure("quadratic", "tiny")
     exact = verdict.Yardstick("k", 1.0, np.ones(4), float32_error=1e-9)
+    assert task.approximation is not None
+    inputs = task.draw(config, 0)
+    made = {method: task.approximation(config, method, inputs) for method in task.approximating}
 
     def allowed(method: str, precision: str) -> float:
-        return verdict.tolerance(task, Cell(case, "jax", method, "gradient", precision, "cpu"), config, exact)
+        by = replace(exact, approximation=made.get(method))
+        return verdict.tolerance(task, Cell(case, "jax", method, "gradient", precision, "cpu"), config, by)
 
     assert allowed("checkpointed", "float64") == task.tolerance
-    assert allowed("backsolve", "float64") == task.approximation(config, "backsolve", "float64") > task.tolerance
+    assert allowed("backsolve", "float64") == task.tolerance
     assert allowed("backsolve", "float32") == verdict.FLOAT32_FLOOR
-    assert allowed("library", "float32") == task.approximation(config, "library", "float32")
+    for precision in ("float64", "float32"):
+        assert allowed("library", precision) == made["library"].allowed[precision].gradient > task.tolerance
 
 
 def test_an_adaptive_solver_owes_no_counts() -> None:
@@ -161,3 +167,86 @@ def test_an_adaptive_solver_owes_no_counts() -> None:
     wrong = Result(1.0, counts | {"parameters": 5}, Seconds(), Memory())
     cell = Cell(case, "jax", "library", "gradient", "float64", "cpu")
     assert verdict.judge(task, cell, config, arrays, wrong, yardstick)[0] == "disagrees"
+
+
+def test_what_a_method_approximates_is_known_from_the_case_at_hand() -> None:
+    """A steep field has a larger error; the reference's own backsolve is O(ε⁴) from the discrete gradient in either."""
+    task, config = tasks.get("flow"), tasks.get("flow").configure("quadratic", "tiny")
+    assert task.approximation is not None
+    allowed, away = [], []
+    for seed in (0, 2, 14):
+        inputs = task.draw(config, seed)
+        data = dict(inputs)
+        theta = data.pop("params")
+        _, discrete = tasks.functions("flow", "numpy", config, "discrete").gradient(theta, data)
+        found = task.approximation(config, "backsolve", inputs)
+        away.append(errors.relative(found.gradient, discrete))
+        assert 1e-10 < away[-1] <= found.distance < 2e-3
+        allowed.append(task.approximation(config, "library", inputs).allowed["float64"].gradient)
+    assert away == sorted(away) and away[-1] > 1e-5
+    assert allowed == sorted(allowed) and allowed[0] < 1e-6
+
+
+def test_float32_in_a_float64_cell_is_named_whatever_the_tolerance() -> None:
+    case = Case("flow", "ising", "tiny", 0)
+    right, _ = truth(case)
+    rng = np.random.default_rng(0)
+    y = right["gradient"]
+    near = y * (1 + 1e-9 * rng.standard_normal(y.size))  # another approximation, in float64
+    assert granularity.rounded(near, y).size == 0
+    single = near.astype(np.float32).astype(np.float64)
+    assert granularity.rounded(single, y).size > y.size / 2
+    part = np.where(np.arange(y.size) % 5 == 0, single, near)
+    assert set(granularity.rounded(part, y)) <= set(range(0, y.size, 5))
+    assert granularity.rounded(part, y).size > 2
+    for precision in ("float16", "float32"):
+        assert granularity.rounded(y.astype(precision).astype(np.float64), y).size
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        (np.array([0.5, 0.25, 1.0]), np.array([0.5, 0.25, 1.0])),  # exact in either
+        (np.array([1.0, 1.0]), np.array([1 - 2.0**-53, 1 - 2.0**-52])),  # exact where the other is off by a rounding
+        (np.zeros(3), np.array([1e-17, 0.0, 1e-18])),
+        (np.array([2.0**-50, 1 / 3]), np.array([3e-16, 1 / 3])),  # noise: a difference has few bits
+        (np.zeros(0), np.zeros(0)),
+    ],
+)
+def test_numbers_that_happen_to_have_few_bits_are_not_called_float32(x: Array, y: Array) -> None:
+    assert granularity.rounded(x, y).size == 0
+
+
+def test_an_ill_conditioned_case_is_allowed_what_rounding_does_to_it_and_no_more() -> None:
+    case = CASES[0]
+    task = tasks.get(case.task)
+    config = task.configure(case.variant, case.size)
+    arrays, result = truth(case)
+    cell = Cell(case, "torch", task.methods[0], "gradient", "float64", "cpu")
+    quiet = verdict.Yardstick("k", float(arrays["value"]), arrays["gradient"])
+    noisy = replace(quiet, noise=lambda: Noise(derivative=1e-10))
+    for scale, by, outcome in ((1e-9, quiet, "disagrees"), (1e-9, noisy, "ok"), (1e-8, noisy, "disagrees")):
+        off = arrays | {"gradient": arrays["gradient"] * (1 + scale)}
+        assert verdict.judge(task, cell, config, off, result, by)[0] == outcome
+
+
+def test_a_second_derivatives_tolerance_is_not_the_values() -> None:
+    case = Case("trg", "disordered", "tiny", 0)
+    arrays, result = truth(case)
+    task = tasks.get("trg")
+    config = task.configure("disordered", "tiny")
+    hvp = arrays["gradient"]
+    cell = Cell(case, "torch", "reverse", "hvp", "float64", "cpu")
+    by = verdict.Yardstick("k", float(arrays["value"]), hvp)
+    found = {"value": arrays["value"] + 1e-9, "hvp": hvp}
+    outcome, reason, _ = verdict.judge(task, cell, config, found, result, by)
+    assert outcome == "disagrees" and "the value is off" in reason
+
+
+def test_arrays_that_are_missing_or_no_numbers_are_told() -> None:
+    case = CASES[0]
+    arrays, result = truth(case)
+    assert judge(case, {"value": arrays["value"]}, result) == ("disagrees", "there is no array 'gradient'")
+    assert judge(case, {"gradient": arrays["gradient"]}, result) == ("disagrees", "there is no array 'value'")
+    outcome, reason = judge(case, arrays | {"value": np.asarray("1.0")}, result)
+    assert outcome == "disagrees" and "no real number" in reason

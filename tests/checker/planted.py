@@ -10,6 +10,7 @@ import dataclasses
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
@@ -17,39 +18,95 @@ from typing import Any
 import numpy as np
 
 from suite import tasks
-from suite.spec import Array, Arrays, Case, Functions, Task
+from suite.agree import errors, verdict
+from suite.agree import yardstick as yardsticks
+from suite.agree.verdict import Yardstick
+from suite.measure.protocol import Result
+from suite.records import Memory, Seconds
+from suite.run import files
+from suite.run.plan import reference_cell
+from suite.spec import Array, Arrays, Case, Cell, Functions, Task
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A case with its right answer by the reference."""
+    """A case with its right answer by a method and operator of the reference; ``gradient`` is the operator's."""
 
     case: Case
     task: Task
     config: Any
+    method: str
+    operator: str
+    inputs: Arrays
     theta: Array
     data: Arrays
     value: Array
     gradient: Array
+    outputs: Arrays
     work: dict[str, int]
+
+    @property
+    def arrays(self) -> Arrays:
+        """What a worker would return."""
+        return {"value": self.value, "value_alone": self.value, self.operator: self.gradient} | self.outputs
 
     def by(self, functions: Functions, theta: Array | None = None, **data: Array) -> Arrays:
         """What other functions make of the case, or these of other inputs."""
         with np.errstate(all="ignore"):  # wrong code may well divide by zero
-            found = functions.gradient(self.theta if theta is None else theta, self.data | data)
-        return {"value": np.asarray(found[0]), "gradient": np.asarray(found[1])}
+            found = _call(functions, self.operator, self.theta if theta is None else theta, self.data | data, self)
+        return {"value": np.asarray(found[0]), self.operator: np.asarray(found[1])}
 
 
-def answer(case: Case, precision: str = "float64") -> Answer:
-    """The right answer, in float64 or float32."""
+def _call(functions: Functions, operator: str, theta: Array, data: Arrays, right: Answer | Arrays) -> tuple[Any, Any]:
+    inputs = right.inputs if isinstance(right, Answer) else right
+    direction = [inputs["directions"][0].astype(theta.dtype)] if operator in ("jvp", "hvp") else []
+    found: tuple[Any, Any] = getattr(functions, operator)(theta, data, *direction)
+    return found
+
+
+def answer(case: Case, precision: str = "float64", method: str = "", operator: str = "gradient") -> Answer:
+    """The right answer, in float64 or float32, by the reference's method unless another is named."""
     task = tasks.get(case.task)
     config = task.configure(case.variant, case.size)
-    functions = tasks.functions(case.task, "numpy", config, task.reference_method(case.variant))
-    drawn = task.draw(config, case.seed)
-    data = {name: x.astype(precision) if x.dtype.kind == "f" else x for name, x in drawn.items()}
+    method = method or task.reference_method(case.variant)
+    functions = tasks.functions(case.task, "numpy", config, method)
+    inputs = task.draw(config, case.seed)
+    inputs["directions"] = files.directions(inputs["params"].size, case)
+    data = {name: x.astype(precision) if x.dtype.kind == "f" else x for name, x in inputs.items()}
     theta = data.pop("params")
-    value, gradient = functions.gradient(theta, data)
-    return Answer(case, task, config, theta, data, np.asarray(value), gradient, task.work(config))
+    del data["directions"]
+    value, derivative = _call(functions, operator, theta, data, inputs)
+    outputs, work = functions.outputs(theta, data), task.work(config)
+    value, derivative = np.asarray(value), np.asarray(derivative)
+    return Answer(case, task, config, method, operator, inputs, theta, data, value, derivative, outputs, work)
+
+
+@cache
+def yardstick(case: Case, operator: str = "gradient", method: str = "", *, single: bool = False) -> Yardstick:
+    """What the cells of a case are judged by, as a run makes it; ``single``: with the reference's float32 errors."""
+    right = answer(case, operator=operator)
+    scale = yardsticks.norm(yardstick(case)) if operator == "jvp" else None
+    key = reference_cell(case, operator).key
+    made = yardsticks.of_reference(case, key, operator, right.arrays, lambda: right.inputs, scale)
+    if single:
+        own = answer(case, "float32", operator=operator)
+        error = errors.relative(own.gradient.astype(np.float64), right.gradient, scale)
+        off = {name: errors.of_output(own.outputs[name], x) for name, x in right.outputs.items()}
+        made = yardsticks.with_float32(made, error, errors.of_value(float(own.value), made.value), off)
+    if method in right.task.approximating and right.task.approximation is not None:
+        approximation = right.task.approximation(right.config, method, right.inputs)
+        made = yardsticks.of_method(made, case, method, approximation, lambda: right.inputs)
+    return made
+
+
+def judged(right: Answer, arrays: Arrays, precision: str = "float64", backend: str = "torch") -> tuple[str, str]:
+    """The checker's outcome and reason for arrays of a case, with the work done that was due."""
+    cell = Cell(right.case, backend, right.method, right.operator, precision, "cpu")
+    by = yardstick(right.case, right.operator, right.method, single=precision != "float64")
+    result = Result(float(right.value), right.work, Seconds(), Memory())
+    outcome, reason, _ = verdict.judge(right.task, cell, right.config, arrays, result, by)
+    assert (outcome == "disagrees") == bool(reason)
+    return outcome, reason
 
 
 def _component(right: Answer, index: int, change: Callable[[float], float]) -> Arrays:
@@ -173,6 +230,119 @@ IN_ANSWER: dict[str, Plant] = {
     "wrong shape": _each(lambda g: g[:, None], lambda g: g[None, :]),
 }
 
+
+def _everywhere(spoil: Callable[[Array], Array]) -> Plant:
+    """In the derivative, whatever the operator and method."""
+
+    def plant(right: Answer) -> Iterator[Arrays]:
+        wrong = spoil(right.gradient)
+        if wrong.dtype != right.gradient.dtype or not np.array_equal(wrong, right.gradient, equal_nan=True):
+            yield {right.operator: wrong}
+
+    return plant
+
+
+def _single(x: Array) -> Array:
+    return np.asarray(x).astype(np.float32).astype(np.float64)
+
+
+def _half_single(right: Answer) -> Iterator[Arrays]:
+    """The larger half of the components was rounded to float32, and every block of θ alone."""
+    if right.gradient.ndim == 0:
+        return
+    planted = right.gradient.copy()
+    largest = np.argsort(np.abs(planted))[len(planted) // 2 :]
+    planted[largest] = _single(planted[largest])
+    yield {right.operator: planted}
+    start = 0
+    for block in right.task.layout(right.config).blocks:
+        part = slice(start, start + block.size)
+        start += block.size
+        planted = right.gradient.copy()
+        if block.size > 1 and np.abs(planted[part]).max() > 1e-3 * np.linalg.norm(planted):
+            planted[part] = _single(planted[part])
+            yield {right.operator: planted}
+
+
+def _least(right: Answer) -> float:
+    """The smallest relative error that must be caught: an adaptive solver's own error hides what is below it."""
+    return 1e-5 if right.method in right.task.adaptive else 3e-9
+
+
+def _values(right: Answer) -> Iterator[Arrays]:
+    """What is timed as the value, or what came with the derivative, is no value."""
+    old, least = _reference(right).value(right.theta * (1 + 1e-4), right.data), _least(right)
+    for wrong in (np.nan, np.inf, 0.0, -right.value, 2 * right.value, right.value + 3 * least, old):
+        if not np.isclose(float(wrong), float(right.value), rtol=least, atol=least):
+            yield {"value_alone": np.asarray(wrong)}
+            yield {"value": np.asarray(wrong)}
+    if abs(float(right.value)) > 1e-3:
+        yield {"value_alone": _single(right.value)}
+        yield {"value": _single(right.value)}
+    yield {"value_alone": np.full(2, right.value)}
+    yield {"value_alone": np.asarray("1.0")}
+
+
+def _outputs(right: Answer) -> Iterator[Arrays]:
+    """Outputs reversed, of another θ, of another precision, shape or name, or no numbers at all."""
+    functions = tasks.functions(right.case.task, "numpy", right.config, right.method)
+    other, least = functions.outputs(right.theta * (1 + 1e-4), right.data), _least(right)
+    for name, x in right.outputs.items():
+        if name in right.task.counts:
+            continue
+        wrong: list[Any] = [
+            x.astype(np.float16),
+            x.astype(np.float32),
+            x * np.nan,
+            x + 1j,
+            x[None],
+            x + 1e-3,
+            _single(x),
+        ]
+        wrong += [x[::-1], x[:-1], x.ravel()[:, None], np.zeros_like(x)] if x.ndim else [-x]
+        for planted in [*wrong, other[name]]:
+            unlike = planted.dtype != x.dtype or planted.shape != x.shape
+            if unlike or not np.linalg.norm(planted - x) <= least * max(1.0, float(np.linalg.norm(x))):
+                yield {name: planted}
+    yield {"invented": np.zeros(3)}
+    yield {"output:gradient": np.zeros_like(right.gradient)}
+
+
+def _after(right: Answer) -> Iterator[Arrays]:
+    """What is timed gives another answer after sampling than before."""
+    value, derivative, least = right.value, right.gradient, _least(right)
+    for name in ("value", "by_hand_value", "gradient:value"):
+        for wrong in (value * np.nan, value * 1.0 + 3 * least * max(1.0, abs(float(value))), np.zeros(3)):
+            yield {f"after:{name}": np.asarray(wrong)}
+    for name in ("gradient", "by_hand_gradient"):
+        scale = max(float(np.linalg.norm(derivative)), 1e-3)
+        spoilt: list[Array] = [
+            derivative * np.nan,
+            derivative + 1e-3 * scale,
+            np.zeros(()),
+            derivative.astype(np.float32),
+        ]
+        for wrong in spoilt:
+            if wrong.shape != derivative.shape or wrong.dtype != derivative.dtype or not np.allclose(wrong, derivative):
+                yield {f"after:{name}": np.asarray(wrong)}
+
+
+EVERYWHERE: dict[str, Plant] = {
+    "wrong sign": _everywhere(lambda g: -g),
+    "factor of two": _everywhere(lambda g: 2 * g),
+    "factor of 1.0001": _everywhere(lambda g: g * 1.0001),
+    "NaN": _everywhere(lambda g: g * np.nan),
+    "wrong dtype": _everywhere(lambda g: g.astype(np.float32)),
+    "wrong shape": _everywhere(lambda g: g[None]),
+    "silent float32": _everywhere(_single),
+    "silent float32 in part": _half_single,
+    "silent float16": _everywhere(lambda g: g.astype(np.float16).astype(np.float64)),
+    "value that is none": _values,
+    "output that is none": _outputs,
+    "another answer after sampling": _after,
+}
+"""For every method and operator, however much it may be off."""
+
 IN_CODE: dict[str, dict[str, list[tuple[str, str]]]] = {
     "flow": {
         "dropped term": [
@@ -231,6 +401,10 @@ IN_CODE: dict[str, dict[str, list[tuple[str, str]]]] = {
             ),
         ],
         "wrong sign": [("+ apart - transpose(apart)", "- apart + transpose(apart)")],
+        "broadened too much": [
+            ("s.dtype.type(ETA)", "s.dtype.type(1e-9)"),
+            ("s.dtype.type(ETA)", "s.dtype.type(1e-10)"),
+        ],
         "transposed factor": [("b_bar = b_bar.transpose(0, 3, 1, 2, 4)", "b_bar = b_bar.transpose(0, 1, 3, 2, 4)")],
     },
 }

@@ -10,7 +10,7 @@ from suite.agree import verdict
 from suite.measure.protocol import Result
 from suite.records import Memory, Seconds
 from suite.run.plan import reference_cell
-from suite.spec import Array, Arrays, Case, Cell
+from suite.spec import Array, Arrays, Case
 from tests.checker import planted
 from tests.checker.planted import Answer
 
@@ -24,15 +24,8 @@ CASES = [
 
 
 def caught(right: Answer, arrays: Arrays) -> bool:
-    """Whether the checker refuses arrays in the place of the right ones, with the work done that was due."""
-    cell = Cell(right.case, "torch", right.task.reference_method(right.case.variant), "gradient", "float64", "cpu")
-    exact = right.task.closed_form(right.config, right.data | {"params": right.theta})
-    yardstick = verdict.Yardstick(reference_cell(right.case).key, float(right.value), right.gradient, exact=exact)
-    found = {"value": right.value, "gradient": right.gradient} | arrays
-    result = Result(float(right.value), right.work, Seconds(), Memory())
-    outcome, reason, _ = verdict.judge(right.task, cell, right.config, found, result, yardstick)
-    assert (outcome == "disagrees") == bool(reason)
-    return outcome == "disagrees"
+    """Whether the checker refuses arrays in the place of the right ones."""
+    return planted.judged(right, right.arrays | arrays)[0] == "disagrees"
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.key)
@@ -40,6 +33,27 @@ def test_errors_in_answers_are_caught(case: Case, count: dict[str, int]) -> None
     right = planted.answer(case)
     assert not caught(right, {})
     found = [(name, caught(right, wrong)) for name, plant in planted.IN_ANSWER.items() for wrong in plant(right)]
+    count |= {"planted": len(found), "caught": sum(hit for _, hit in found)}
+    assert [name for name, hit in found if not hit] == []
+
+
+WAYS = [
+    (case, method, operator)
+    for case in CASES
+    if case.size == "tiny" or case.task == "qcbm"
+    for method in tasks.get(case.task).methods
+    for operator in ("gradient", "jvp", "hvp")
+    if operator == "gradient" or method == tasks.get(case.task).reference_method(case.variant)
+]
+
+
+@pytest.mark.parametrize(("case", "method", "operator"), WAYS, ids=lambda x: getattr(x, "key", x))
+def test_errors_are_caught_in_every_method_and_operator(
+    case: Case, method: str, operator: str, count: dict[str, int]
+) -> None:
+    right = planted.answer(case, method=method, operator=operator)
+    assert planted.judged(right, right.arrays) == ("ok", "")
+    found = [(name, caught(right, wrong)) for name, plant in planted.EVERYWHERE.items() for wrong in plant(right)]
     count |= {"planted": len(found), "caught": sum(hit for _, hit in found)}
     assert [name for name, hit in found if not hit] == []
 

@@ -1,53 +1,69 @@
-"""The checker refuses no true gradient: PyTorch's and JAX's against the reference, over seeds, sizes and precisions."""
+"""The checker refuses no true answer: PyTorch's and NumPy's, over methods, operators, sizes, seeds and precisions."""
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
 import pytest
 
 from suite import tasks
-from suite.agree import errors, verdict
 from suite.backends import get
-from suite.measure.protocol import Result
-from suite.records import Memory, Seconds
-from suite.run.plan import reference_cell
-from suite.spec import Case, Cell
+from suite.backends.base import Ask, Prepared
+from suite.spec import Arrays, Case
 from tests.checker import planted
 
 SEEDS = {
     ("flow", "tiny"): 50, ("flow", "small"): 2, ("eigensolver", "tiny"): 60, ("eigensolver", "small"): 8,
     ("qcbm", "tiny"): 80, ("qcbm", "small"): 20, ("trg", "tiny"): 50, ("trg", "small"): 3,
 }  # fmt: skip
-"""Of each variant, by task and size; with two precisions 1,000 gradients in all, fewer where each takes longer."""
+"""Of each variant, by task and size, for the reference's method; fewer where each takes longer."""
+OTHERS = {"tiny": 20, "small": 1}
+"""Of the other methods and operators."""
+WAYS = [
+    (task, variant, size, method, operator)
+    for task, size in SEEDS
+    for variant in tasks.get(task).variants
+    for method in tasks.get(task).methods
+    for operator in ("gradient", "jvp", "hvp")
+    if operator == "gradient" or method == tasks.get(task).reference_method(variant)
+]
 
 
-@pytest.mark.parametrize(("task", "size"), SEEDS)
-def test_true_gradients_are_not_refused(task: str, size: str, count: dict[str, int]) -> None:
+def returned(prepared: Prepared, operator: str) -> Arrays:
+    """What a worker would return of a cell."""
+    value, derivative = prepared.fetch(prepared.derivative())
+    alone = prepared.fetch_value(prepared.value())
+    arrays = {"value": np.asarray(value), "value_alone": np.asarray(alone), operator: np.asarray(derivative)}
+    return arrays | prepared.outputs()
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # by torch.func.jvp
+@pytest.mark.parametrize(("task", "variant", "size", "method", "operator"), WAYS)
+def test_true_answers_are_not_refused(
+    task: str, variant: str, size: str, method: str, operator: str, count: dict[str, int]
+) -> None:
     pytest.importorskip("torch")
-    backends = {precision: _opened("torch", precision) for precision in ("float64", "float32")}
-    refused, total = [], 0
-    for variant, seed in itertools.product(tasks.get(task).variants, range(100, 100 + SEEDS[task, size])):
+    names = ("torch", "numpy") if method != tasks.get(task).reference_method(variant) else ("torch",)
+    backends = {(name, precision): _opened(name, precision) for name in names for precision in ("float64", "float32")}
+    declared, refused, total = tasks.get(task), [], 0
+    usual = operator == "gradient" and method == declared.reference_method(variant)
+    for seed in range(100, 100 + (SEEDS[task, size] if usual else OTHERS[size])):
         case = Case(task, variant, size, seed)
-        inputs = tasks.get(task).draw(tasks.get(task).configure(variant, size), seed)
-        if tasks.get(task).undefined(tasks.get(task).configure(variant, size), inputs):
+        config = declared.configure(variant, size)
+        inputs = declared.draw(config, seed)
+        if declared.undefined(config, inputs):
             continue
-        right, single = planted.answer(case), planted.answer(case, "float32")
-        exact = right.task.closed_form(right.config, inputs)
-        own = errors.compare(single.gradient, right.gradient).relative_l2
-        yardstick = verdict.Yardstick("k", float(right.value), right.gradient, None, own, exact)
-        for precision, backend in backends.items():
-            cell = Cell(case, "torch", reference_cell(case).method, "gradient", precision, "cpu")
-            prepared = backend.prepare(task, right.config, cell.method, dict(inputs))
-            value, gradient = prepared.fetch(prepared.derivative())
-            arrays = {"value": np.asarray(value), "gradient": gradient}
-            result = Result(value, right.work, Seconds(), Memory())
-            outcome, reason, _ = verdict.judge(right.task, cell, right.config, arrays, result, yardstick)
+        right = planted.answer(case, method=method, operator=operator)
+        direction = right.inputs["directions"][0]
+        for (name, precision), backend in backends.items():
+            if (task, size, operator, precision) == ("trg", "small", "hvp", "float32"):
+                continue  # of 2²⁰ sites PyTorch's has one digit left, which is rightly refused
+            prepared = backend.prepare(task, config, method, dict(inputs), Ask(operator, "", direction))
+            outcome, reason = planted.judged(right, returned(prepared, operator), precision, name)
             total += 1
             if outcome != "ok":
-                refused.append(f"{cell.name}: {reason}")
+                refused.append(f"{name} {precision} {case.key}: {reason}")
     count |= {"true": total, "refused": len(refused)}
     assert total > 0
     assert refused == []

@@ -47,6 +47,49 @@ class Faulty(worker.Worker):
                 np.zeros(2**50)
             case "NaN" | "sign" | "work":
                 self.corrupt()
+            case "value NaN" | "value 0" | "value float32" | "late value" | "late gradient" | "kept" | "kept value":
+                self.spoil_what_is_timed()
+            case _:
+                self.spoil_outputs()
+
+    def spoil_what_is_timed(self) -> None:
+        """The checks of the derivative see nothing of this: it is right, at first."""
+        right, calls = self.prepared, 0
+
+        def late(result: Any, wrong: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            return result if calls < 10 else wrong
+
+        def gradient() -> Any:
+            value, slope = right.derivative()
+            return value, late(slope, 2 * slope)
+
+        memory = [right.derivative(), right.value()]
+        made: dict[str, Any] = {
+            "value NaN": {"value": lambda: np.float64("nan")},
+            "value 0": {"value": lambda: np.float64(0)},
+            "value float32": {"value": lambda: np.float64(np.float32(right.value()))},
+            "late value": {"value": lambda: late(right.value(), np.float64("inf"))},
+            "late gradient": {"derivative": gradient},
+            "kept": {"derivative": lambda: memory[0]},
+            "kept value": {"value": lambda: memory[1]},
+        }
+        self.prepared = dataclasses.replace(right, **made[fault])
+
+    def spoil_outputs(self) -> None:
+        found = self.prepared.outputs()
+        latent = found["latent"]
+        made: dict[str, Any] = {
+            "outputs reversed": {"latent": latent[::-1]},
+            "outputs float16": {"latent": latent.astype(np.float16)},
+            "outputs NaN": {"log_density": found["log_density"] * np.nan},
+            "outputs cut": {"log_density": found["log_density"][:-1]},
+            "outputs gradient": {"gradient": np.zeros(4)},
+            "outputs value": {"value": np.zeros(())},
+            "outputs invented": {"more": np.zeros(3)},
+        }
+        self.prepared = dataclasses.replace(self.prepared, outputs=lambda: found | made[fault])
 
     def corrupt(self) -> None:
         fetch, work = self.prepared.fetch, self.prepared.work

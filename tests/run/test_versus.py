@@ -300,3 +300,13 @@ def test_wrong_commands_are_refused(tmp_path: Path, arguments: list[str], told: 
     assert isinstance(done.exception, UsageError)
     assert told in str(done.exception)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("spoilt", ["value=lambda: np.float64(0)", "derivative=lambda: (np.float64(1), np.zeros(24))"])
+def test_what_was_sampled_in_turn_is_looked_at_again(spoilt: str, tmp_path: Path, copy: Copy) -> None:
+    """A side whose function goes wrong while it is sampled was right when it was checked."""
+    late = f"self.prepared = dataclasses.replace(self.prepared, {spoilt})\n        "
+    before, after = measure(tmp_path, copy((WORKER, SAMPLED, late + SAMPLED)))
+    assert {record.outcome for record in after} == {"ok"}
+    assert {record.outcome for record in before} == {"disagrees"}
+    assert all("after sampling" in record.reason for record in before)

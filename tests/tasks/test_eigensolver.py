@@ -404,6 +404,21 @@ def test_the_gradient_is_said_not_to_exist_where_levels_coincide() -> None:
     assert undefined(chain("spectrum", 4), inputs).startswith("levels 3 and 4 coincide")
 
 
+def test_the_gradient_is_said_not_to_exist_where_the_overlap_vanishes() -> None:
+    """Excited states, and what has the other parity: |<v₀|ψ>| has a cusp at 0, and its sign there is chance."""
+    config = chain("ground_state", 4)
+    inputs = TASK.draw(config, 0)
+    theta = inputs["params"]
+    _, vectors = np.linalg.eigh(hamiltonian.matrix(*np.split(theta, 2)))
+    flipped = vectors[:, 0][::-1].copy()
+    odd = np.random.default_rng(0).standard_normal(16)
+    odd -= odd[::-1]
+    for target in (vectors[:, 1], vectors[:, 7], odd / np.linalg.norm(odd)):
+        assert "orthogonal to the target" in TASK.undefined(config, inputs | {"target": target})
+    for target in (flipped, vectors[:, 0], inputs["target"], vectors[:, 1] + 1e-6 * vectors[:, 0]):
+        assert TASK.undefined(config, inputs | {"target": target}) == ""
+
+
 def test_a_run_reports_degenerate_levels_as_unsupported(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     flat = replace(TASK, draw=lambda config, seed: TASK.draw(config, seed) | {"params": uniform(4, h=0)})
     monkeypatch.setattr(spec, "TASK", flat)

@@ -9,7 +9,7 @@ import pytest
 
 from suite import tasks
 from suite.backends import get as get_backend
-from suite.backends.base import Prepared
+from suite.backends.base import Ask, Prepared
 from suite.measure import finite_differences
 from suite.spec import Array, Arrays
 from suite.tasks.flow import data, quadratic
@@ -199,3 +199,55 @@ def test_mnist_is_read_from_the_file_that_is_named(tmp_path: Any, monkeypatch: p
     monkeypatch.delenv(data.MNIST)
     assert "enlarged" in data.describe(config.source)
     assert TASK.draw(config, 0)["data"].shape == (100, 784)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # by torch.func.jvp
+@pytest.mark.parametrize("backend", PYTHON_BACKENDS)
+@pytest.mark.parametrize("operator", ["gradient", "jvp", "hvp"])
+def test_a_sample_at_the_origin_has_no_share_in_the_gradient_of_ring(backend: str, operator: str) -> None:
+    """|x| has a cusp there, but the field is odd: the sample stays where it is. The others count as before."""
+    config = TASK.configure("ring", "tiny")
+    inputs, count = TASK.draw(config, 0), config.batch
+    direction = np.random.default_rng(0).standard_normal(inputs["params"].size)
+    with_one = inputs | {"data": np.concatenate([inputs["data"], np.zeros((1, 2))])}
+    assert TASK.undefined(config, with_one) == ""
+    found = []
+    for given in (inputs, with_one):
+        if backend != "numpy":
+            pytest.importorskip(backend)
+        opened = get_backend(backend)
+        opened.open("float64", "cpu", 1)
+        cell = opened.prepare("flow", config, "discrete", dict(given), Ask(operator, "", direction))
+        found.append(cell.fetch(cell.derivative())[1])
+        assert np.isfinite(cell.outputs()["free_energy"]).all()
+    # All that the origin adds to the mean is ∫∇²u dt, which is smooth in θ.
+    data = dict(with_one) | {"data": np.zeros((1, 2))}
+    theta = data.pop("params")
+    at_origin = getattr(tasks.functions("flow", "numpy", config, "discrete"), operator)
+    alone = at_origin(theta, data, *([direction] if operator != "gradient" else []))[1]
+    expected = (count * found[0] + alone) / (count + 1)
+    assert np.isfinite(alone).all()
+    assert np.linalg.norm(found[1] - expected) <= 1e-13 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("method", ["checkpointed", "backsolve", "library"])
+@pytest.mark.parametrize("backend", PYTHON_BACKENDS)
+def test_every_method_knows_the_gradient_with_a_sample_at_the_origin(backend: str, method: str) -> None:
+    config = TASK.configure("ring", "tiny")
+    inputs = TASK.draw(config, 0)
+    inputs["data"][3] = 0
+    _, right = gradient("numpy", config, "discrete", dict(inputs))
+    _, found = gradient(backend, config, method, dict(inputs))
+    assert np.linalg.norm(found - right) <= 1e-6 * np.linalg.norm(right)
+
+
+def test_the_gradient_at_the_origin_is_that_of_differences() -> None:
+    config = TASK.configure("ring", "tiny")
+    inputs = TASK.draw(config, 0)
+    inputs["data"][:2] = 0
+    cell = prepared("numpy", config, "discrete", dict(inputs))
+    _, slope = cell.fetch(cell.derivative())
+    directions = np.random.default_rng(1).standard_normal((3, slope.size))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    error, allowed = finite_differences.check(cell.value_at, inputs["params"], slope, directions)
+    assert error <= allowed < 1e-6

@@ -178,7 +178,7 @@ def test_float32_stays_float32_and_is_near(backend: str, method: str) -> None:
     cell = prepared(backend, config, method, "float32")
     _, slope = cell.fetch(cell.derivative())
     assert slope.dtype == np.float32
-    assert distance(slope, exact) < (1e-5 if method == "backsolve" else TASK.approximation(config, method, "float32"))
+    assert distance(slope, exact) < (1e-5 if method == "backsolve" else 1e-3)
     assert all(x.dtype == np.float32 for x in cell.outputs().values())
 
 

@@ -118,12 +118,19 @@ def memory(config: EigensolverConfig, method: str, itemsize: int) -> int:
 def undefined(config: EigensolverConfig, inputs: Mapping[str, Array]) -> str:
     """Whether a level of the loss coincides with its neighbour to rounding: then nothing made of one has a derivative.
 
-    Drawn chains never do (MIN_GAP). For those that are given the levels are found on the host, by Lanczos.
+    Nor has the absolute value of an overlap that vanishes. Drawn chains are neither (MIN_GAP, positive couplings). For
+    those that are given the levels are found on the host, by Lanczos.
     """
     scale = hamiltonian.bound(inputs["params"])
     found = krylov.levels(hamiltonian.Operator(inputs["params"]), inputs["start"], scale, config.levels + 1)
-    coincide = np.flatnonzero(np.diff(found.energies) <= krylov.RESOLUTION * np.finfo(np.float64).eps * scale)
+    resolution = krylov.RESOLUTION * np.finfo(np.float64).eps * scale
+    gaps = np.diff(found.energies)
+    coincide = np.flatnonzero(gaps <= resolution)
     if not coincide.size:
+        # First-order perturbation theory: rounding of H turns the ground state by as much as this.
+        state, turned = inputs["target"], resolution / float(gaps.min())
+        if state.shape == found.vectors[0].shape and abs(float(found.vectors[0] @ state)) <= turned:
+            return "the ground state is orthogonal to the target to rounding: |<v₀|ψ>| has no derivative at 0"
         return ""
     return f"levels {coincide[0]} and {coincide[0] + 1} coincide to rounding: the gradient does not exist there"
 
@@ -156,6 +163,7 @@ TASK = Task(
     tolerance=1e-11,
     closed_form=closed_form,
     float32_floor=3e-4,
+    counts=("applications",),
     references={"long_chain": "dominant"},
     undefined=undefined,
     bound=lambda config: 0.0,  # where the planted levels or state are met

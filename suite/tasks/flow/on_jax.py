@@ -98,7 +98,10 @@ def log_target(config: FlowConfig, x: Any, data: dict[str, Any]) -> Any:
         log_cosh = size + jnp.log1p(jnp.exp(-2 * size)) - math.log(2)
         return jnp.sum(log_cosh - x * (x @ data["inverse_coupling"]) / 2, axis=1)
     if config.variant == "ring":
-        return -((jnp.sqrt(jnp.sum(x * x, axis=1)) - targets.RADIUS) ** 2) / targets.RING
+        square = jnp.sum(x * x, axis=1)
+        origin = square == 0  # |x| has no derivative there, but noise that lies there stays there: 0 is the right one
+        radius = jnp.where(origin, 0, jnp.sqrt(jnp.where(origin, 1, square)))
+        return -((radius - targets.RADIUS) ** 2) / targets.RING
     return -jnp.sum(x * x, axis=1) - targets.SKEW * x[:, 0] * x[:, 1]
 
 

@@ -97,7 +97,10 @@ def log_target(config: FlowConfig, x: Any, data: dict[str, Any]) -> Any:
         log_cosh = size + torch.log1p(torch.exp(-2 * size)) - math.log(2)
         return (log_cosh - x * (x @ data["inverse_coupling"]) / 2).sum(dim=1)
     if config.variant == "ring":
-        return -((x * x).sum(dim=1).sqrt() - targets.RADIUS).square() / targets.RING
+        square = (x * x).sum(dim=1)
+        origin = square == 0  # |x| has no derivative there, but noise that lies there stays there: 0 is the right one
+        radius = torch.where(origin, 1, square).sqrt().masked_fill(origin, 0)
+        return -(radius - targets.RADIUS).square() / targets.RING
     return -(x * x).sum(dim=1) - targets.SKEW * x[:, 0] * x[:, 1]
 
 

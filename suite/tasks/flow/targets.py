@@ -30,7 +30,12 @@ def _ising(x: Array, data: dict[str, Array]) -> tuple[Array, Array]:
 def _ring(x: Array, data: dict[str, Array]) -> tuple[Array, Array]:
     radius = np.sqrt((x * x).sum(axis=1))
     off = radius - RADIUS
-    return -off * off / RING, (-2 / RING * off / radius)[:, None] * x
+    return -off * off / RING, (-2 / RING * off / _positive(radius))[:, None] * x
+
+
+def _positive(radius: Array) -> Array:
+    """With 1 in the place of 0: the field vanishes at the origin, so that noise there stays there, whatever θ."""
+    return np.where(radius == 0, 1, radius).astype(radius.dtype)
 
 
 def _correlated(x: Array, data: dict[str, Array]) -> tuple[Array, Array]:
@@ -45,7 +50,7 @@ def _ising_curvature(x: Array, x_dot: Array, data: dict[str, Array]) -> Array:
 
 def _ring_curvature(x: Array, x_dot: Array, data: dict[str, Array]) -> Array:
     """Of the gradient −(2/RING)(1 − RADIUS/r) x."""
-    radius = np.sqrt((x * x).sum(axis=1))[:, None]
+    radius = _positive(np.sqrt((x * x).sum(axis=1)))[:, None]
     along = (x * x_dot).sum(axis=1)[:, None]
     return np.asarray(-2 / RING * ((1 - RADIUS / radius) * x_dot + RADIUS * along / radius**3 * x))
 

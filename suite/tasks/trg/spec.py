@@ -123,6 +123,14 @@ def kinks(config: TrgConfig) -> float:
     return 1e-5 if config.chi < 4**config.iterations else 0.0
 
 
+def loose(config: TrgConfig) -> dict[str, float]:
+    """Far from criticality the smallest values kept sink below rounding within some ten steps, and then feed on it.
+
+    A value of eps has factors √eps, whose products are the next tensors: 8e-4 was seen at twenty steps in float64.
+    """
+    return {"spectrum": 0.25} if config.iterations > 6 else {}
+
+
 def undefined(config: TrgConfig, inputs: Mapping[str, Array]) -> str:
     """Where a bond's weights √(2 sinh K) have no derivative."""
     lowest = float(inputs["params"].min())
@@ -141,10 +149,11 @@ TASK = Task(
     extent=extent,
     memory=memory,
     demand=demand,
-    tolerance=1e-9,
-    tolerances={"hvp": 1e-6},  # 1/d² where a near multiplet is cut: 2e-7 was seen in 40 seeds, 1e-12 elsewhere
+    tolerance=1e-12,  # where a near multiplet is cut more is allowed: what rounding does to the case at hand
+    tolerances={"hvp": 1e-8},  # 2²⁰ sites cost an engine's hvp six digits; 4e-10 was seen
     closed_form=closed_form,
     kinks=kinks,
+    loose=loose,
     undefined=undefined,
     fit=Fit(variants=("classic", "disordered"), size="small", steps=100, rate=0.01, draw=fit.draw),
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +13,7 @@ import typer
 from suite.console import ConfigFile, JuliaExe, JuliaProject, err, find_julia_for, out, progress_bars
 from suite.errors import UsageError
 from suite.measure import environment
-from suite.run import files, workers
+from suite.run import files, installation, workers
 
 
 def bridge(
@@ -52,13 +51,8 @@ def bridge(
         with progress:
             for way in WAYS:
                 progress.update(bar, description=f"the bridge, {report.NAMES[way]}")
-                command = [
-                    sys.executable,
-                    "-m",
-                    "suite.interop.price",
-                    way,
-                    str(folder / report.FOLDER / f"{way}.json"),
-                ]
+                file = folder / report.FOLDER / f"{way}.json"
+                command = [*installation.this().runs("suite.interop.price"), way, str(file)]
                 variables = workers.environment("float64", "cpu", 1, search.julia)
                 done = subprocess.run(command, env=variables, stderr=subprocess.PIPE, text=True, check=False)
                 if done.returncode:

@@ -27,10 +27,11 @@ from suite.console import (
     names,
     out,
     progress_bars,
+    tell_dropped,
 )  # fmt: skip
 from suite.errors import UsageError
 from suite.records import Record
-from suite.run import driver, installation, plan
+from suite.run import driver, installation, plan, variables
 from suite.run.budget import Budgeted
 from suite.run.installation import Installation
 from suite.run.references import take as take_references
@@ -38,6 +39,7 @@ from suite.spec import BACKENDS, Cell
 
 LEAST_SAMPLES = 9
 WORKER = "Start this for a backend, of the suite or another name: a program that speaks docs/protocol.md."
+KEEP = "Hand this variable on to the workers, whose environment is built anew (docs/environment.md); it is recorded."
 VERSUS = "Measure another installation in turn with this one: its Python, or a checkout, for this Python."
 
 
@@ -61,6 +63,7 @@ def run(
     time_limit: Annotated[float, typer.Option(min=0.1, help="Longest that one cell may take, s.")] = 900.0,
     budget: Annotated[str | None, typer.Option(metavar="TIME", help=BUDGET)] = None,
     references: Annotated[Path | None, typer.Option(metavar="FOLDER", help=REFERENCES)] = None,
+    keep_env: Annotated[list[str] | None, typer.Option(metavar="NAME,…", help=KEEP)] = None,
     worker: Annotated[list[str] | None, typer.Option(metavar="NAME=COMMAND", help=WORKER)] = None,
     versus: Annotated[str | None, typer.Option("--versus", metavar="PYTHON|FOLDER", help=VERSUS)] = None,
     fail_on: Annotated[list[str] | None, typer.Option(metavar="slower", help=f"--versus: {FAIL_ON}")] = None,
@@ -115,6 +118,8 @@ def run(
             "--versus computes its own references, and needs no budget: leave --budget and --references out"
         )
     workers = _workers(worker)
+    keep = names(keep_env) or ()
+    variables.check(keep)
     other = _other(versus, workers, fail_on, markdown)
     request = plan.Request(
         tasks=names(task),
@@ -137,8 +142,15 @@ def run(
     folder = folder or Path("reports") / datetime.now().strftime("%Y-%m-%d-%H%M%S")
     search = find_julia_for({cell.backend for cell in cells} - workers.keys(), julia_exe, julia_project, config_file)
     settings = driver.Settings(
-        threads=threads, samples=samples, seconds=seconds, time_limit=time_limit, julia=search, workers=workers
+        threads=threads,
+        samples=samples,
+        seconds=seconds,
+        time_limit=time_limit,
+        julia=search,
+        workers=workers,
+        keep=keep,
     )
+    tell_dropped(keep)
     if other is not None:
         both = cli_versus.measure(folder, settings, other, cells, resume=resume)
         code = cli_versus.show(folder, report=report, markdown=markdown, fail_on_slower=fail_on is not None)

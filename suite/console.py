@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,14 +13,28 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from suite import config
 from suite.backends import find_julia, setup_julia
+from suite.run import processors, variables
 from suite.spec import Cell
 
 out = Console(width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True)
 
+
+def _no_more_than_there_are(threads: int) -> int:
+    processors.check(threads)
+    return threads
+
+
 Names = Annotated[list[str] | None, typer.Option(metavar="NAME,…")]
 Folder = Annotated[Path, typer.Argument(help="The report folder of a run.")]
-Threads = Annotated[int, typer.Option(min=1, help="Threads of every backend; on Linux also the processors it may use.")]
+Threads = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        callback=_no_more_than_there_are,
+        help="Threads of every backend; on Linux also the processors it may use.",
+    ),
+]
 JuliaExe = Annotated[str | None, typer.Option(help="A Julia executable; goes with --julia-project.")]
 JuliaProject = Annotated[str | None, typer.Option(help="The Julia environment that holds the packages.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help=f"A settings file [default: {config.FILE}, if any].")]
@@ -49,6 +63,14 @@ def find_julia_for(
         err.print("Precompiling the Julia package, once …")
         setup_julia.precompile(search.julia)
     return search
+
+
+def tell_dropped(keep: Sequence[str]) -> None:
+    """Says which of the user's variables the workers do not see, though they might have been meant for them."""
+    dropped = variables.dropped(keep)
+    if dropped:
+        text = f"Not handed to the workers: {', '.join(dropped)} (--keep-env NAME keeps one; docs/environment.md)"
+        err.print(text, style="yellow", soft_wrap=True, markup=False, highlight=False)
 
 
 def progress_bars() -> Progress:

@@ -170,6 +170,12 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     switches: dict[str, str] = {}
     julia: str = ""
     """Which Julia was used and its manifest's hash, for Julia cells."""
+    environment: dict[str, str] = {}
+    """Variables that the worker had of the user's and that may change what it does; see docs/environment.md."""
+    processors: str = ""
+    """Which the worker was bound to; empty where the system binds no process."""
+    contended: bool = False
+    """Whether another run had claimed one of them: the two may have timed each other."""
     session: str = ""
     """Shared by two runs whose samples i were taken side by side (`diffprog run --versus`); else empty."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
 # One thread for each test process, before NumPy is loaded; and of several test processes (pytest-xdist) each its own
 # processor, or all would bind their workers to the same one.
@@ -11,10 +12,16 @@ if (_worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_set
     _allowed = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {_allowed[int(_worker.removeprefix("gw")) % len(_allowed)]})
 
-# Most of the tests' time goes into compiling what runs once: the compilers may spare themselves their optimisations.
+# Most of the tests' time goes into compiling what runs once: the compilers may spare themselves their optimisations,
+# and what they did before. Workers do not inherit these: `run` keeps them, tests/benchmarks does not.
 # `diffprog baseline check`, which CI runs besides, compiles as users do.
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-os.environ.setdefault("PYTHON_JULIACALL_OPTIMIZE", "0")
+SPARING = {
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    "PYTHON_JULIACALL_OPTIMIZE": "0",
+    "TORCHINDUCTOR_CACHE_DIR": os.path.join(tempfile.gettempdir(), f"diffprog-tests-{os.getuid()}"),  # noqa: PTH118
+}
+for _name, _value in SPARING.items():
+    os.environ.setdefault(_name, _value)
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -89,6 +96,7 @@ def run(tmp_path: Path) -> Runner:
             command=command,
             julia=julia or find_julia.Search(),
             attempt=attempt,
+            keep=tuple(SPARING),
         )
         running = driver.Run(tmp_path / "run", settings)
         running.start(resume=resume)

@@ -18,7 +18,7 @@ def install() -> None:
         UsageError: if that fails, as it does without a network.
     """
     code = "import juliapkg; juliapkg.resolve()"
-    done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run([sys.executable, "-P", "-c", code], stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise UsageError(

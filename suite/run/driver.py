@@ -20,7 +20,7 @@ from suite.backends import find_julia
 from suite.errors import UsageError
 from suite.measure import environment, protocol
 from suite.records import Journal, Provenance, Record
-from suite.run import files, installation, plan, roofline
+from suite.run import files, installation, plan, processors, roofline, variables
 from suite.run.installation import Installation
 from suite.run.relay import Relay
 from suite.run.workers import COMMAND, Worker
@@ -47,6 +47,7 @@ class Settings:
         workers: the same by backend, where it is another; docs/protocol.md says what such a worker must do.
         attempt: whether to try cells that ``suite.engines`` declares unsupported.
         installation: whose workers these are; None: this one's.
+        keep: variables of the user's environment that workers get besides; see `suite.run.variables`.
         in_turn: whether samples are taken one by one afterwards; see `suite.run.versus`.
     """
 
@@ -59,6 +60,7 @@ class Settings:
     workers: Mapping[str, Sequence[str]] = field(default_factory=dict)
     attempt: bool = False
     installation: Installation | None = None
+    keep: tuple[str, ...] = ()
     in_turn: bool = False
 
 
@@ -90,8 +92,10 @@ def write_environment(folder: Path, own: Installation | None = None) -> None:
     files.write_atomically(folder / "environment.json", json.dumps(found, indent=1) + "\n")
 
 
-def provenance(settings: Settings, task: str, backend: str, opened: protocol.Ready) -> Provenance:
-    """Where the numbers of an opened worker come from."""
+def provenance(
+    settings: Settings, task: str, backend: str, opened: protocol.Ready, claim: processors.Claim | None = None
+) -> Provenance:
+    """Where the numbers of an opened worker come from, which was bound to the processors of a claim."""
     julia, own = settings.julia.julia, settings.installation or installation.this()
     return Provenance(
         suite=own.version,
@@ -106,6 +110,9 @@ def provenance(settings: Settings, task: str, backend: str, opened: protocol.Rea
         versions={"python": own.python, **opened.versions},
         switches=opened.switches,
         julia=find_julia.provenance(julia) if backend == "julia" and julia is not None else "",
+        environment=variables.recorded(settings.keep, with_julia=backend == "julia"),
+        processors=str(claim or ""),
+        contended=bool(claim and claim.shared),
     )
 
 
@@ -182,9 +189,11 @@ class Run:
         """The workers of a group."""
         settings = self.settings
         julia = settings.julia.julia if group.backend == "julia" else None
-        env = worker_environment(group.precision, group.device, settings.threads, julia)
+        env = worker_environment(group.precision, group.device, settings.threads, julia, settings.keep)
         if settings.installation is not None:
             env = settings.installation.environment(env)
+        if group.backend in settings.workers:
+            del env["PYTHONSAFEPATH"]  # a program of others may be a Python script with modules beside it
         log = self.folder / "logs" / f"{group.task}-{group.backend}-{group.device}-{group.precision}.log"
         command = settings.workers.get(group.backend) or settings.command
         key = roofline.Key(group.backend, group.device, group.precision, settings.threads)
@@ -228,7 +237,7 @@ class Run:
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "parameters": task.layout(config).size,
             "data": task.describe(config),
-            "provenance": provenance(self.settings, case.task, cell.backend, opened),
+            "provenance": provenance(self.settings, case.task, cell.backend, opened, relay.claim),
         }
         inputs = self._inputs(case)
         undefined = self._undefined(case, config, inputs)

@@ -111,7 +111,8 @@ class FitRun:
         if fit.backend == "julia" and search.julia is None:
             self._finish(fit, [], outcome="unavailable", reason=search.reason, mend=search.mend)
             return
-        env = environment("float64", "cpu", self.settings.threads, search.julia if fit.backend == "julia" else None)
+        julia = search.julia if fit.backend == "julia" else None
+        env = environment("float64", "cpu", self.settings.threads, julia, self.settings.keep)
         log = self.folder / "logs" / f"fit-{fit.task}-{fit.backend}.log"
         inputs = write_inputs(self.folder, tasks.get(fit.task), fit.case)
         fit = msgspec.structs.replace(
@@ -158,7 +159,7 @@ class FitRun:
         reply = opened
         if isinstance(opened, protocol.Ready):
             fit = msgspec.structs.replace(
-                fit, provenance=driver.provenance(self.settings, fit.task, fit.backend, opened)
+                fit, provenance=driver.provenance(self.settings, fit.task, fit.backend, opened, worker.claim)
             )
             request = protocol.Fit(
                 fit.task, fit.variant, fit.size, fit.method, str(inputs), fit.optimiser, fit.steps, fit.rate,

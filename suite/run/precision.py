@@ -124,7 +124,8 @@ def _points(case: Case, backend: str, ladder: Sequence[Rung], inputs: Path, fold
         for rung in ladder:
             yield Point(case.key, backend, rung.method, rung.setting, "unavailable", search.reason), None
         return
-    env = worker_environment("float64", "cpu", settings.threads, search.julia if backend == "julia" else None)
+    julia = search.julia if backend == "julia" else None
+    env = worker_environment("float64", "cpu", settings.threads, julia, settings.keep)
     log = folder / "logs" / f"precision-{case.task}-{backend}.log"
     todo = list(ladder)
     while todo:  # a dead worker costs one point

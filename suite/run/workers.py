@@ -1,4 +1,4 @@
-"""Worker processes seen from the parent: started with their settings in the environment, and never trusted to live."""
+"""Worker processes seen from the parent: started with their settings in place, and never trusted to live."""
 
 from __future__ import annotations
 
@@ -7,17 +7,25 @@ import os
 import queue
 import signal
 import subprocess
-import sys
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import perf_counter
 from types import TracebackType
 from typing import Self
 
-from suite.backends.find_julia import Julia
 from suite.measure import protocol
+from suite.run import installation, processors, variables
+from suite.run.variables import environment
 
-COMMAND = (sys.executable, "-m", "suite.measure.worker")
+__all__ = ["COMMAND", "Worker", "WorkerDied", "environment"]
+
+COMMAND = installation.this().command
+STARTED = "DIFFPROG_STARTED"
+"""When the worker was started, s on the clock `time.perf_counter`, which is one for all processes of a machine."""
+CACHES = "DIFFPROG_CACHES"
+"""A folder for what is compiled in this worker; it is removed with it."""
 
 
 class WorkerDied(Exception):
@@ -28,49 +36,12 @@ class WorkerDied(Exception):
         self.outcome = outcome
 
 
-def environment(precision: str, device: str, threads: int, julia: Julia | None) -> dict[str, str]:
-    """The environment of a worker: this process's own, with precision and threads made explicit.
-
-    NumPy, PyTorch, XLA and Julia read these when they are loaded, so they must stand before the process starts.
-    """
-    count = str(threads)
-    settings = dict.fromkeys(
-        (
-            "OMP_NUM_THREADS",
-            "OPENBLAS_NUM_THREADS",
-            "MKL_NUM_THREADS",
-            "VECLIB_MAXIMUM_THREADS",
-            "NUMEXPR_NUM_THREADS",
-            "NPROC",  # the size of XLA's thread pool on the CPU
-        ),
-        count,
-    )
-    eigen = "true" if threads > 1 else "false"
-    flags = f"--xla_cpu_multi_thread_eigen={eigen} {os.environ.get('XLA_FLAGS', '')}".strip()
-    settings |= {
-        "JULIA_NUM_THREADS": "1",  # the tasks' threads are those of BLAS, on every backend
-        "XLA_FLAGS": flags,
-        "JAX_ENABLE_X64": "1" if precision == "float64" else "0",
-        "JAX_PLATFORMS": "cpu" if device == "cpu" else "cuda",
-        "NVIDIA_TF32_OVERRIDE": "0",
-        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as NVML numbers devices
-        "PYTHONHASHSEED": "0",
-        "PYTHONUNBUFFERED": "1",
-    }
-    if julia is not None:
-        settings |= julia.environment()
-    found = os.environ | settings
-    if precision == "tf32":
-        del found["NVIDIA_TF32_OVERRIDE"]  # the framework's own switches say what is rounded
-    return found
-
-
 class Worker:
     """One worker process. Use as a context manager: it does not outlive the block.
 
     Args:
-        env: its whole environment.
+        env: its whole environment, but for the caches of compiled code: where ``env`` names none, they are new and
+            empty.
         log: the file that takes its standard error.
         threads: on Linux the process is bound to this many processors, so that no framework can use more.
         command: what to start; tests start workers that fail.
@@ -80,17 +51,29 @@ class Worker:
         self.log = log
         self.killed_for = ""
         self._oom_kills = _oom_kills()
-        with log.open("ab") as stderr:
-            self._log_start = stderr.tell()
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                env=env,
-                start_new_session=True,  # Ctrl-C reaches the parent, which then decides
-            )
-        _bind(self.process.pid, threads)
+        self._caches = tempfile.TemporaryDirectory(prefix="diffprog-", ignore_cleanup_errors=True)
+        caches = {name: str(Path(self._caches.name) / folder) for name, folder in variables.CACHES.items()}
+        self.claim = processors.claim(threads)
+        try:
+            with log.open("ab") as stderr, processors.bound(self.claim.processors) as bound:
+                self._log_start = stderr.tell()
+                self.process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=stderr,
+                    env=caches | env | {CACHES: self._caches.name, STARTED: repr(perf_counter())},
+                    start_new_session=True,  # Ctrl-C reaches the parent, which then decides
+                )
+            if not bound:
+                self.claim.release()
+                self.claim = processors.Claim()
+        except OSError as error:
+            self._let_go()
+            raise WorkerDied("error", f"the worker cannot be started ({error})") from error
+        except BaseException:
+            self._let_go()
+            raise
         self._lines: queue.Queue[bytes] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -146,6 +129,20 @@ class Worker:
             else:
                 return reply
 
+    def _let_go(self) -> None:
+        self.claim.release()
+        self._caches.cleanup()
+
+    def strayed(self) -> str:
+        """What is wrong with the processors that the worker runs on, or an empty string."""
+        beyond = processors.strayed(self.process.pid, self.claim)
+        if not beyond:
+            return ""
+        return (
+            f"the worker was bound to processor {', '.join(map(str, self.claim.processors))} for --threads, and has "
+            f"rebound itself to run on {', '.join(map(str, sorted(beyond)))} as well"
+        )
+
     def _died(self) -> WorkerDied:
         code = self.process.wait()
         last = self._last_words()
@@ -181,6 +178,7 @@ class Worker:
             assert pipe is not None
             with contextlib.suppress(OSError):  # what was still to be written has no reader any more
                 pipe.close()
+        self._let_go()
 
     def close(self) -> None:
         """Asks the process to end, and ends it if it does not."""
@@ -202,13 +200,6 @@ class Worker:
             self.close()
         else:
             self.kill()
-
-
-def _bind(pid: int, threads: int) -> None:
-    if hasattr(os, "sched_setaffinity"):
-        allowed = sorted(os.sched_getaffinity(0))
-        with contextlib.suppress(OSError):  # it has ended already, or the system forbids it
-            os.sched_setaffinity(pid, allowed[-threads:])  # the first takes the interrupts
 
 
 def _oom_kills() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import tempfile
 
@@ -15,13 +16,9 @@ if (_worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_set
 # Most of the tests' time goes into compiling what runs once: the compilers may spare themselves their optimisations,
 # and what they did before. Workers do not inherit these: `run` keeps them, tests/benchmarks does not.
 # `diffprog baseline check`, which CI runs besides, compiles as users do.
-SPARING = {
-    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-    "PYTHON_JULIACALL_OPTIMIZE": "0",
-    "TORCHINDUCTOR_CACHE_DIR": os.path.join(tempfile.gettempdir(), f"diffprog-tests-{os.getuid()}"),  # noqa: PTH118
-}
-for _name, _value in SPARING.items():
-    os.environ.setdefault(_name, _value)
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ.setdefault("PYTHON_JULIACALL_OPTIMIZE", "0")
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", f"{tempfile.gettempdir()}/diffprog-tests-{getpass.getuser()}")
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -33,6 +30,9 @@ from suite.backends import find_julia, setup_julia
 from suite.records import Record
 from suite.run import driver, plan
 from suite.run.workers import COMMAND
+
+SPARING = ("JAX_DISABLE_MOST_OPTIMIZATIONS", "PYTHON_JULIACALL_OPTIMIZE", "TORCHINDUCTOR_CACHE_DIR")
+"""The variables of above, for workers of tests that ask what is computed and not how fast."""
 
 settings.register_profile("diffprog", deadline=None, derandomize=True, max_examples=60, database=None)
 settings.load_profile("diffprog")
@@ -96,7 +96,7 @@ def run(tmp_path: Path) -> Runner:
             command=command,
             julia=julia or find_julia.Search(),
             attempt=attempt,
-            keep=tuple(SPARING),
+            keep=SPARING,
         )
         running = driver.Run(tmp_path / "run", settings)
         running.start(resume=resume)

@@ -20,12 +20,12 @@ from suite.backends import find_julia
 from suite.errors import UsageError
 from suite.measure import environment, protocol
 from suite.records import Journal, Provenance, Record
-from suite.run import files, installation, plan, processors, roofline, variables
+from suite.run import answers, files, installation, plan, processors, roofline, variables
 from suite.run.installation import Installation
 from suite.run.relay import Relay
 from suite.run.workers import COMMAND, Worker
 from suite.run.workers import environment as worker_environment
-from suite.spec import Arrays, Case, Cell
+from suite.spec import Arrays, Case, Cell, dtype
 
 RATES = 0.4
 """Seconds that each backend, device and precision may measure its own rates for, at most."""
@@ -176,8 +176,11 @@ class Run:
         return [self.records[cell.name] for cell in chosen]
 
     def final(self, cell: Cell) -> bool:
-        """Whether the cell has a record that stands."""
-        return cell.name in self.records and self.records[cell.name].outcome in FINAL
+        """Whether the cell has a record that stands: its arrays too, if it has some, can still be read."""
+        record = self.records.get(cell.name)
+        if record is None or record.outcome not in FINAL:
+            return False
+        return not record.arrays or not answers.wrong_arrays(self.folder / record.arrays, cell.operator, record.value)
 
     def keep(self, cells: Sequence[Cell]) -> None:
         """Takes the cells' records as they are."""
@@ -265,9 +268,16 @@ class Run:
             str(self.folder / arrays_file),
             directions=10**6 if checked else 0,
         )
+        (self.folder / arrays_file).unlink(missing_ok=True)  # what is there afterwards is this answer's
         result = relay.ask(measure, protocol.Result, on_phase)
         if isinstance(result, protocol.Failure):
             self.fail(cell, result, common)
+            return None
+        room = task.memory(config, cell.method, np.dtype(dtype(cell.precision)).itemsize)
+        if told := answers.wrong_arrays(self.folder / arrays_file, cell.operator, result.value, room):
+            relay.retire()
+            reason = f"the worker's answer is not to be believed: {told}"
+            self.fail(cell, protocol.Failure("error", reason), common)
             return None
         return Measured(cell, config, opened, result, arrays_file, common)
 

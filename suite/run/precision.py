@@ -20,7 +20,7 @@ import numpy as np
 from suite import tasks
 from suite.errors import UsageError
 from suite.measure import protocol
-from suite.run import files
+from suite.run import answers, files
 from suite.run.driver import Settings
 from suite.run.workers import Worker, WorkerDied
 from suite.run.workers import environment as worker_environment
@@ -173,6 +173,9 @@ def _point(
         if isinstance(reply, protocol.Failure):
             outcome, reason = reply.outcome, f"{reply.reason} {reply.mend}".strip()
         return Point(case.key, backend, rung.method, rung.setting, outcome, reason), None
+    if told := answers.wrong_arrays(folder / "arrays" / "precision.npz", "gradient", reply.value):
+        reason = f"the worker's answer is not to be believed: {told}"
+        return Point(case.key, backend, rung.method, rung.setting, "error", reason), None
     counts = reply.invariants
     forward = counts.get("adaptive_evaluations", counts.get("rhs_evaluations"))
     # Without a count of its own a gradient goes through each stage once in each direction.

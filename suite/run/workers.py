@@ -11,12 +11,12 @@ import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from time import perf_counter
+from time import monotonic, perf_counter
 from types import TracebackType
 from typing import Self
 
 from suite.measure import protocol
-from suite.run import installation, processors, variables
+from suite.run import answers, installation, processors, variables
 from suite.run.variables import environment
 
 __all__ = ["COMMAND", "Worker", "WorkerDied", "environment"]
@@ -26,6 +26,11 @@ STARTED = "DIFFPROG_STARTED"
 """When the worker was started, s on the clock `time.perf_counter`, which is one for all processes of a machine."""
 CACHES = "DIFFPROG_CACHES"
 """A folder for what is compiled in this worker; it is removed with it."""
+
+_AHEAD = 1000
+"""Lines that a worker may be ahead of its parent."""
+_PATIENCE = 10.0
+"""Seconds that a worker has to end in."""
 
 
 class WorkerDied(Exception):
@@ -49,11 +54,13 @@ class Worker:
 
     def __init__(self, env: dict[str, str], log: Path, threads: int, command: Sequence[str] = COMMAND) -> None:
         self.log = log
-        self.killed_for = ""
+        self._started = monotonic()
+        self._operator = ""
         self._oom_kills = _oom_kills()
         self._caches = tempfile.TemporaryDirectory(prefix="diffprog-", ignore_cleanup_errors=True)
         caches = {name: str(Path(self._caches.name) / folder) for name, folder in variables.CACHES.items()}
         self.claim = processors.claim(threads)
+        self._gone = False
         try:
             with log.open("ab") as stderr, processors.bound(self.claim.processors) as bound:
                 self._log_start = stderr.tell()
@@ -74,15 +81,26 @@ class Worker:
         except BaseException:
             self._let_go()
             raise
-        self._lines: queue.Queue[bytes] = queue.Queue()
+        self._lines: queue.Queue[bytes] = queue.Queue(_AHEAD)
+        self._closing = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._lines.put(line)
-        self._lines.put(b"")
+        line = b"-"
+        with contextlib.suppress(OSError, ValueError):
+            while line and len(line) <= answers.LONGEST:
+                line = self.process.stdout.readline(answers.LONGEST + 1)
+                self._put(line)
+        self._put(b"")
+
+    def _put(self, line: bytes) -> None:
+        """Hands a line over; a worker that says more than is asked has to wait."""
+        while not self._closing.is_set():
+            with contextlib.suppress(queue.Full):
+                self._lines.put(line, timeout=0.1)
+                return
 
     def ask(
         self,
@@ -94,11 +112,14 @@ class Worker:
         """Sends a request and waits for the answer to it. Each step of a fit has the whole timeout to itself.
 
         Raises:
-            WorkerDied: if the worker ends first, answers nonsense, or takes more than ``timeout`` seconds.
+            WorkerDied: if the worker ends first, answers what can be no answer, or takes more than ``timeout`` seconds.
         """
-        from time import monotonic
-
         assert self.process.stdin is not None
+        if isinstance(request, protocol.Prepare):
+            self._operator = request.operator
+        asked = self._started if isinstance(request, protocol.Open) else monotonic()
+        if not self._lines.empty() and (line := self._lines.get()):
+            raise self._refused("crashed", f"the worker spoke before it was asked: {answers.clean(_text(line))[:200]}")
         try:
             self.process.stdin.write(protocol.encode(request) + b"\n")
             self.process.stdin.flush()
@@ -109,29 +130,44 @@ class Worker:
             try:
                 line = self._lines.get(timeout=max(0.0, deadline - monotonic()))
             except queue.Empty:
-                self.kill()
-                raise WorkerDied("timed_out", f"no answer within {timeout:g} s; the worker was stopped") from None
-            if not line:
-                raise self._died()
-            try:
-                reply: protocol.Reply = protocol.decode_reply(line)
-            except ValueError as error:
-                self.kill()
-                raise WorkerDied("crashed", f"the worker's answer cannot be read ({error})") from error
+                raise self._refused("timed_out", f"no answer within {timeout:g} s; the worker was stopped") from None
+            reply = self._decoded(line)
+            if told := answers.wrong(request, reply, monotonic() - asked, self._operator):
+                raise self._refused("error", f"the worker's answer is not to be believed: {answers.clean(told)}")
             if isinstance(reply, protocol.Phase):
-                on_phase(reply.name)
+                on_phase(answers.clean(reply.name)[:80])
             elif isinstance(reply, protocol.Step):
                 deadline = monotonic() + timeout
                 on_step(reply)
+            elif isinstance(reply, protocol.Failure):
+                return protocol.Failure(reply.outcome, answers.clean(reply.reason), answers.clean(reply.mend))
             elif isinstance(request, protocol.Open) and isinstance(reply, protocol.Ready):
                 told = protocol.mismatch(request.protocol, reply.protocol)
                 return protocol.Failure("error", told) if told else reply
             else:
                 return reply
 
+    def _decoded(self, line: bytes) -> protocol.Reply:
+        if not line:
+            raise self._died()
+        if len(line) > answers.LONGEST:
+            raise self._refused("crashed", f"the worker's answer is longer than {answers.LONGEST} bytes")
+        try:
+            reply: protocol.Reply = protocol.decode_reply(line)
+        except (ValueError, RecursionError) as error:
+            raise self._refused("crashed", f"the worker's answer cannot be read ({error})") from error
+        return reply
+
+    def _refused(self, outcome: str, reason: str) -> WorkerDied:
+        """Ends the worker: what it says next could be taken for the answer to another question."""
+        self.kill()
+        return WorkerDied(outcome, reason)
+
     def _let_go(self) -> None:
-        self.claim.release()
-        self._caches.cleanup()
+        if not self._gone:
+            self._gone = True
+            self.claim.release()
+            self._caches.cleanup()
 
     def strayed(self) -> str:
         """What is wrong with the processors that the worker runs on, or an empty string."""
@@ -144,7 +180,10 @@ class Worker:
         )
 
     def _died(self) -> WorkerDied:
-        code = self.process.wait()
+        try:
+            code = self.process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            return self._refused("crashed", f"the worker closed its output and lived on{self._last_words()}")
         last = self._last_words()
         if code >= 0:
             return WorkerDied("crashed", f"the worker ended with exit code {code}{last}")
@@ -173,6 +212,7 @@ class Worker:
         except ProcessLookupError:
             pass
         self.process.wait()
+        self._closing.set()
         self._reader.join()
         for pipe in (self.process.stdin, self.process.stdout):
             assert pipe is not None
@@ -185,7 +225,7 @@ class Worker:
         assert self.process.stdin is not None
         try:
             self.process.stdin.close()
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=_PATIENCE)
         except (OSError, subprocess.TimeoutExpired):
             pass
         self.kill()
@@ -200,6 +240,10 @@ class Worker:
             self.close()
         else:
             self.kill()
+
+
+def _text(line: bytes) -> str:
+    return line.decode(errors="replace").strip()
 
 
 def _oom_kills() -> int:

@@ -40,6 +40,7 @@ from suite.spec import BACKENDS, Cell
 LEAST_SAMPLES = 9
 WORKER = "Start this for a backend, of the suite or another name: a program that speaks docs/protocol.md."
 KEEP = "Hand this variable on to the workers, whose environment is built anew (docs/environment.md); it is recorded."
+REMEASURE = "--resume: measure again what is of another machine, other versions, code or settings, not refuse it."
 VERSUS = "Measure another installation in turn with this one: its Python, or a checkout, for this Python."
 
 
@@ -56,6 +57,7 @@ def run(
     seed: Names = None,
     folder: Annotated[Path | None, typer.Option("--out", help="The report folder [default: reports/<time>].")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Complete the run that --out holds.")] = False,
+    remeasure: Annotated[bool, typer.Option("--remeasure", help=REMEASURE)] = False,
     require: Annotated[list[str] | None, typer.Option(help="Backends that must be there: without one, exit 1.")] = None,
     threads: Threads = 1,
     samples: Annotated[int, typer.Option(min=0, help="Steady samples of each, 9 at least; 0: nothing is timed.")] = 9,
@@ -120,6 +122,8 @@ def run(
     workers = _workers(worker)
     keep = names(keep_env) or ()
     variables.check(keep)
+    if remeasure and not resume:
+        raise UsageError("--remeasure is about the records of an earlier run: it goes with --resume")
     other = _other(versus, workers, fail_on, markdown)
     request = plan.Request(
         tasks=names(task),
@@ -152,12 +156,12 @@ def run(
     )
     tell_dropped(keep)
     if other is not None:
-        both = cli_versus.measure(folder, settings, other, cells, resume=resume)
+        both = cli_versus.measure(folder, settings, other, cells, resume=resume, remeasure=remeasure)
         code = cli_versus.show(folder, report=report, markdown=markdown, fail_on_slower=fail_on is not None)
         raise typer.Exit(int(_missing(both, required)) or code)
     wanted = plan.cells(request, references=False)
     running = driver.Run(folder, settings) if time is None else Budgeted(folder, settings, budget=time, wanted=wanted)
-    records = _run(running, cells, wanted, references, resume=resume)
+    records = _run(running, cells, wanted, references, resume=resume, remeasure=remeasure)
     show(folder, records, report=report)
     _missing(records, required)
     raise typer.Exit(driver.exit_code(records, required))
@@ -210,11 +214,17 @@ def _seeds(asked: Sequence[str] | None) -> tuple[int, ...]:
 
 
 def _run(
-    running: driver.Run, cells: Sequence[Cell], wanted: Sequence[Cell], references: Path | None, *, resume: bool
+    running: driver.Run,
+    cells: Sequence[Cell],
+    wanted: Sequence[Cell],
+    references: Path | None,
+    *,
+    resume: bool,
+    remeasure: bool,
 ) -> list[Record]:
     folder = running.folder
     progress = progress_bars()
-    running.start(resume=resume)
+    running.start(resume=resume, remeasure=remeasure)
     if references is not None:
         cells = take_references(running, references, cells, wanted)
     running.listener = cell_listener(progress, len(cells))

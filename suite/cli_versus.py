@@ -18,12 +18,12 @@ from suite.spec import Cell
 
 
 def measure(
-    folder: Path, settings: Settings, other: Installation, cells: Sequence[Cell], *, resume: bool
+    folder: Path, settings: Settings, other: Installation, cells: Sequence[Cell], *, resume: bool, remeasure: bool
 ) -> list[Record]:
     """Both runs, in turn; the records of both."""
     progress = progress_bars()
     session = Session(folder, settings, other, cell_listener(progress, 2 * len(cells)))
-    session.start(resume=resume)
+    session.start(resume=resume, remeasure=remeasure)
     if settings.julia.julia is not None:
         err.print("Precompiling the other installation's Julia package, unless it is …")
         setup_julia.precompile(settings.julia.julia, other.environment)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Generic, TypeVar
 
@@ -160,6 +160,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     commit: str
     source: str
     """Hash of the task's own source files."""
+    code: str = ""
+    """Hash of the suite's other Python files, those that measure among them."""
     host: str
     cpu: str
     cores: int
@@ -295,6 +297,25 @@ class Lines(Generic[Line]):
         for entry in entries:
             latest[self._name(entry)] = entry
         return list(latest.values())
+
+    def set_aside(self, entries: Sequence[Line], kept: Sequence[Line]) -> Path:
+        """Moves entries to a file beside this one, which is left with those that are kept. Returns that file's path.
+
+        Raises:
+            UsageError: if either cannot be written; then nothing is lost.
+        """
+        aside = self.path.with_name(f"{self.path.stem}-set-aside{self.path.suffix}")
+        draft = self.path.with_name(self.path.name + ".partial")
+        try:
+            with aside.open("ab") as file:
+                file.write(b"".join(self._encoder.encode(entry) + b"\n" for entry in entries))
+                file.flush()
+                os.fsync(file.fileno())
+            draft.write_bytes(b"".join(self._encoder.encode(entry) + b"\n" for entry in kept))
+            draft.replace(self.path)
+        except OSError as error:
+            raise UsageError(f"cannot write {aside} ({error}); the records are as they were") from error
+        return aside
 
     def _decode(self, number: int, line: bytes) -> Line:
         try:

@@ -20,7 +20,7 @@ from suite.backends import find_julia
 from suite.errors import UsageError
 from suite.measure import environment, protocol
 from suite.records import Journal, Provenance, Record
-from suite.run import answers, files, installation, plan, processors, roofline, variables
+from suite.run import answers, files, installation, plan, processors, resuming, roofline, variables
 from suite.run.installation import Installation
 from suite.run.relay import Relay
 from suite.run.workers import COMMAND, Worker
@@ -101,6 +101,7 @@ def provenance(
         suite=own.version,
         commit=own.commit,
         source=own.source(task),
+        code=own.code(),
         host=platform.node(),
         cpu=environment.cpu(),
         cores=environment.cores(),
@@ -140,15 +141,19 @@ class Run:
         self.inputs: dict[Case, Path] = {}
         self.reasons: dict[Case, str] = {}
         self.records: dict[str, Record] = {}
-        self.rates = roofline.Book(folder)
+        self.rates = roofline.Book(folder, f"{platform.node()}, {environment.cpu()}")
         self.untimed: frozenset[Cell] = frozenset()
         """Cells whose times nobody asked for: they are computed and checked."""
 
-    def start(self, *, resume: bool) -> None:
+    def start(self, *, resume: bool, remeasure: bool = False) -> None:
         """Makes the folder, or opens it again.
 
+        With ``remeasure``, records of another machine, other versions, code or settings are set aside, and their cells
+        have none.
+
         Raises:
-            UsageError: if it cannot be written, holds records without ``resume``, or holds damaged ones.
+            UsageError: if it cannot be written, holds records without ``resume``, or damaged ones, or, without
+                ``remeasure``, such of another origin.
         """
         make_folder(self.folder)
         if self.journal.path.exists():
@@ -157,7 +162,36 @@ class Run:
                     f"{self.folder} already holds records: go on with --resume, or choose another folder with --out"
                 )
             self.records = {record.cell.name: record for record in self.journal.read(mend=True)}
+            self._part(remeasure=remeasure)
         write_environment(self.folder, self.settings.installation)
+
+    def _part(self, *, remeasure: bool) -> None:
+        """Parts with the records that do not belong to this run."""
+        settings = self.settings
+        now = resuming.now(
+            settings.installation or installation.this(),
+            settings.threads,
+            settings.julia.julia,
+            settings.keep,
+            tuple(settings.workers),
+        )
+        differing = {
+            record.cell.name: now.differences(record) for record in self.records.values() if self.standing(record)
+        }
+        differing = {name: found for name, found in differing.items() if found}
+        if not differing:
+            return
+        if not remeasure:
+            raise UsageError(
+                f"{len(differing)} of the {len(self.records)} records in {self.folder} do not belong to this run: "
+                f"{resuming.sentence(differing)}; have them measured again with --resume --remeasure, or choose "
+                "another folder with --out"
+            )
+        aside = [self.records.pop(name) for name in differing]
+        self.journal.set_aside(aside, list(self.records.values()))
+        self.rates.forget()
+        for case in {record.cell.case for record in aside} - {record.cell.case for record in self.records.values()}:
+            (self.folder / "arrays" / case.key / "inputs.npz").unlink(missing_ok=True)  # drawn again, from the seed
 
     def run(self, chosen: Sequence[Cell]) -> list[Record]:
         """Runs every cell that has no final record yet, and returns the records of all of them.
@@ -178,9 +212,14 @@ class Run:
     def final(self, cell: Cell) -> bool:
         """Whether the cell has a record that stands: its arrays too, if it has some, can still be read."""
         record = self.records.get(cell.name)
-        if record is None or record.outcome not in FINAL:
+        if record is None or not self.standing(record):
             return False
         return not record.arrays or not answers.wrong_arrays(self.folder / record.arrays, cell.operator, record.value)
+
+    @staticmethod
+    def standing(record: Record) -> bool:
+        """Whether a record says what will be so the next time too."""
+        return record.outcome in FINAL
 
     def keep(self, cells: Sequence[Cell]) -> None:
         """Takes the cells' records as they are."""

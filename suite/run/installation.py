@@ -87,6 +87,10 @@ class Installation:
         """The hash of a task's source files."""
         return environment.source_hash(task, self.home)
 
+    def code(self) -> str:
+        """The hash of the suite's other files."""
+        return environment.code_hash(self.home)
+
     def environment(self, env: dict[str, str]) -> dict[str, str]:
         """A worker's environment with this installation's Julia package instead of the parent's."""
         found = dict(env)

@@ -109,10 +109,10 @@ class Session:
         self.before, self.after = run(BEFORE, other), run(AFTER, installation.this())
         self.runs = self.before, self.after
 
-    def start(self, *, resume: bool) -> None:
-        """Makes the folders, or opens them again; errors as in `Run.start`."""
+    def start(self, *, resume: bool, remeasure: bool = False) -> None:
+        """Makes the folders, or opens them again; as `Run.start`."""
         for run in self.runs:
-            run.start(resume=resume)
+            run.start(resume=resume, remeasure=remeasure)
 
     def run(self, chosen: Sequence[Cell]) -> tuple[list[Record], list[Record]]:
         """The records of both sides, that before first. A cell that is not final on both is measured on both again.

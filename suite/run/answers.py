@@ -104,7 +104,8 @@ def _of_result(request: protocol.Measure, result: protocol.Result, most: float, 
                 yield from _of_time(f"a sample of {field.name}", sample, most, positive=True)
             samples += len(found)
         elif isinstance(found, float):
-            yield from _of_time(field.encode_name, found, most)
+            earlier = field.name in ("setup", "import_")  # than this request
+            yield from _of_time(field.encode_name, found, math.inf if earlier else most)
         elif isinstance(found, int) and found < 0:
             yield f"{field.name} of {found}"
     for phase in ("value",) if operator == "value" else ("value", "gradient"):

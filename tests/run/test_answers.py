@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from suite.measure import protocol
-from suite.records import Record
+from suite.records import Memory, Record, Seconds
 from suite.run import answers, driver, plan
 
 LYING = str(Path(__file__).with_name("lying_worker.py"))
@@ -129,3 +129,9 @@ def test_answers_that_are_right_are_taken(tmp_path: Path) -> None:
     opening = protocol.Open("x", "float64", "cpu", 1, 1)
     assert answers.wrong(opening, protocol.Ready(1.0, protocol=1), 1.0) == ""
     assert answers.wrong(opening, protocol.Failure("unavailable", "no"), 0.0) == ""
+
+
+def test_set_up_was_before_this_request() -> None:
+    seconds = Seconds(setup=100.0, first_value=0.1, first_gradient=0.1)
+    result = protocol.Result(1.0, {}, seconds, Memory())
+    assert answers.wrong(protocol.Measure(0, 0.0, "x"), result, 1.0) == ""

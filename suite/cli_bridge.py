@@ -13,7 +13,7 @@ import typer
 from suite.console import ConfigFile, JuliaExe, JuliaProject, err, find_julia_for, out, progress_bars
 from suite.errors import UsageError
 from suite.measure import environment
-from suite.run import files, installation, workers
+from suite.run import files, folders, installation, workers
 
 
 def bridge(
@@ -39,6 +39,7 @@ def bridge(
     if search.julia is None:
         raise typer.Exit(0)  # and why, was said
     folder = folder or Path("reports") / datetime.now().strftime("bridge-%Y-%m-%d-%H%M%S")
+    folders.check(folder)
     try:
         (folder / report.FOLDER).mkdir(parents=True, exist_ok=True)
         files.write_atomically(folder / "environment.json", json.dumps(environment.describe(), indent=1))

@@ -13,28 +13,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from suite import config
 from suite.backends import find_julia, setup_julia
-from suite.run import processors, variables
+from suite.run import variables
 from suite.spec import Cell
 
 out = Console(width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True)
 
-
-def _no_more_than_there_are(threads: int) -> int:
-    processors.check(threads)
-    return threads
-
-
 Names = Annotated[list[str] | None, typer.Option(metavar="NAME,…")]
 Folder = Annotated[Path, typer.Argument(help="The report folder of a run.")]
-Threads = Annotated[
-    int,
-    typer.Option(
-        min=1,
-        callback=_no_more_than_there_are,
-        help="Threads of every backend; on Linux also the processors it may use.",
-    ),
-]
+Threads = Annotated[int, typer.Option(min=1, help="Threads of every backend; on Linux also the processors it may use.")]
 JuliaExe = Annotated[str | None, typer.Option(help="A Julia executable; goes with --julia-project.")]
 JuliaProject = Annotated[str | None, typer.Option(help="The Julia environment that holds the packages.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help=f"A settings file [default: {config.FILE}, if any].")]

@@ -20,7 +20,7 @@ from suite.backends import find_julia
 from suite.errors import UsageError
 from suite.measure import environment, protocol
 from suite.records import Journal, Provenance, Record
-from suite.run import answers, files, installation, plan, processors, resuming, roofline, variables
+from suite.run import answers, files, folders, installation, plan, processors, resuming, roofline, variables
 from suite.run.installation import Installation
 from suite.run.relay import Relay
 from suite.run.workers import COMMAND, Worker
@@ -68,20 +68,23 @@ Listener = Callable[[str, Cell | None], None]
 """Told ``(what is happening, to which cell)``; ``("done", cell)`` when a cell has its record."""
 
 
-def make_folder(folder: Path) -> None:
-    """Makes a report folder with what is in every one.
+def make_folder(folder: Path) -> folders.Lock | None:
+    """Makes a report folder with what is in every one, and holds it.
 
     Raises:
-        UsageError: if it cannot be written.
+        UsageError: if it cannot be written, or another process is writing into it.
     """
     try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = folders.lock(folder)
         (folder / "arrays").mkdir(parents=True, exist_ok=True)
         (folder / "logs").mkdir(exist_ok=True)
         probe = folder / ".writable"
         probe.write_text("")
         probe.unlink()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"the report folder {folder} cannot be written ({error})") from error
+    return held
 
 
 def write_environment(folder: Path, own: Installation | None = None) -> None:
@@ -141,7 +144,9 @@ class Run:
         self.inputs: dict[Case, Path] = {}
         self.reasons: dict[Case, str] = {}
         self.records: dict[str, Record] = {}
+        folders.check(folder, may_be=tuple(folders.HOLDS.values()))  # that it can be looked at
         self.rates = roofline.Book(folder, f"{platform.node()}, {environment.cpu()}")
+        self.held: folders.Lock | None = None
         self.untimed: frozenset[Cell] = frozenset()
         """Cells whose times nobody asked for: they are computed and checked."""
 
@@ -155,8 +160,10 @@ class Run:
             UsageError: if it cannot be written, holds records without ``resume``, or damaged ones, or, without
                 ``remeasure``, such of another origin.
         """
-        make_folder(self.folder)
-        if self.journal.path.exists():
+        records = "a run" in folders.kinds(self.folder)
+        folders.check(self.folder, may_be=("a run", "a ladder of precision") if records else ())
+        self.held = make_folder(self.folder)
+        if records:
             if not resume:
                 raise UsageError(
                     f"{self.folder} already holds records: go on with --resume, or choose another folder with --out"

@@ -16,8 +16,7 @@ from suite import tasks
 from suite.errors import UsageError
 from suite.fits import COMPARED, TOLERANCE, FitJournal, FitRecord, inputs_file
 from suite.measure import protocol
-from suite.records import FILE as RECORDS
-from suite.run import driver, files, plan
+from suite.run import driver, files, folders, plan
 from suite.run.workers import Worker, WorkerDied, environment
 from suite.spec import BACKENDS, OPTIMISERS, SIZES, Case, Task
 
@@ -93,9 +92,8 @@ class FitRun:
         Raises:
             UsageError: if it cannot be written or holds fits already.
         """
-        driver.make_folder(self.folder)
-        if self.journal.path.exists() or (self.folder / RECORDS).exists():
-            raise UsageError(f"{self.folder} already holds a run: choose another folder with --out")
+        folders.check(self.folder)
+        self.held = driver.make_folder(self.folder)
         driver.write_environment(self.folder)
 
     def run(self, chosen: Sequence[FitRecord]) -> list[FitRecord]:

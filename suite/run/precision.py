@@ -20,7 +20,7 @@ import numpy as np
 from suite import tasks
 from suite.errors import UsageError
 from suite.measure import protocol
-from suite.run import answers, files
+from suite.run import answers, files, folders
 from suite.run.driver import Settings
 from suite.run.workers import Worker, WorkerDied
 from suite.run.workers import environment as worker_environment
@@ -95,8 +95,10 @@ def measure(
     """
     config = tasks.get(case.task).configure(case.variant, case.size)
     ladder = rungs(case.task, config)
+    folders.check(folder, may_be=("a run",))
     try:
         (folder / "logs").mkdir(parents=True, exist_ok=True)
+        held = folders.lock(folder)
         (folder / "arrays").mkdir(exist_ok=True)
         write(folder, [])
     except OSError as error:
@@ -114,6 +116,7 @@ def measure(
             points.append(_compared(point, found, arrays))
             write(folder, points)
             listener("done")
+    del held
     return points
 
 

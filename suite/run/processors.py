@@ -15,9 +15,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from threading import Lock
 
-from suite.errors import UsageError
-from suite.measure import environment
-
 
 @dataclass(frozen=True)
 class _Held:
@@ -53,17 +50,6 @@ class Claim:
                     _held[number] = replace(held, users=held.users - 1)
                 elif held is not None and held.name is not None:
                     held.name.close()
-
-
-def check(threads: int) -> None:
-    """Refuses more threads than there are processors: they would wait for each other.
-
-    Raises:
-        UsageError: saying how many there are.
-    """
-    there = environment.cores()
-    if threads > there:
-        raise UsageError(f"--threads {threads}: this process may use {there} processor{'s' if there > 1 else ''}")
 
 
 def claim(threads: int) -> Claim:

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from suite.errors import UsageError
-from suite.run import driver, plan, processors
+from suite.run import plan, processors
 from tests.conftest import Runner
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processors are bound on Linux alone")
@@ -83,9 +82,3 @@ def test_a_contended_record_says_so(run: Runner, monkeypatch: pytest.MonkeyPatch
     assert record.provenance.contended
     assert "claimed by another run too" in record.provenance.processors
     processors._held.clear()
-
-
-def test_more_threads_than_processors_are_refused() -> None:
-    with pytest.raises(UsageError, match="--threads 9999: this process may use"):
-        processors.check(9999)
-    assert driver.Settings().threads == 1

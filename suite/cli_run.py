@@ -154,7 +154,6 @@ def run(
         workers=workers,
         keep=keep,
     )
-    tell_dropped(keep)
     if other is not None:
         both = cli_versus.measure(folder, settings, other, cells, resume=resume, remeasure=remeasure)
         code = cli_versus.show(folder, report=report, markdown=markdown, fail_on_slower=fail_on is not None)
@@ -225,6 +224,7 @@ def _run(
     folder = running.folder
     progress = progress_bars()
     running.start(resume=resume, remeasure=remeasure)
+    tell_dropped(running.settings.keep)
     if references is not None:
         cells = take_references(running, references, cells, wanted)
     running.listener = cell_listener(progress, len(cells))
@@ -243,8 +243,11 @@ def _run(
 def show(folder: Path, records: Sequence[Record], *, report: bool) -> None:
     """The table of a run, and its report."""
     from suite.report import terminal
+    from suite.report.notes import notes
 
     out.print(terminal.table(records))
+    for note in notes(folder, records):
+        err.print(note, style="yellow", soft_wrap=True, markup=False, highlight=False)
     if report:
         from suite.report import build
 

@@ -9,7 +9,7 @@ import typer
 
 from suite import cli_compare
 from suite.backends import setup_julia
-from suite.console import cell_listener, err, out, progress_bars
+from suite.console import cell_listener, err, out, progress_bars, tell_dropped
 from suite.records import Record
 from suite.run.driver import Settings
 from suite.run.installation import Installation
@@ -24,6 +24,7 @@ def measure(
     progress = progress_bars()
     session = Session(folder, settings, other, cell_listener(progress, 2 * len(cells)))
     session.start(resume=resume, remeasure=remeasure)
+    tell_dropped(settings.keep)
     if settings.julia.julia is not None:
         err.print("Precompiling the other installation's Julia package, unless it is …")
         setup_julia.precompile(settings.julia.julia, other.environment)

@@ -144,7 +144,7 @@ def wrong_arrays(path: Path, operator: str, value: float | None, room: int = 0) 
     try:
         if (size := _unpacked(path)) > max(room, LEAST_ROOM):
             return f"its arrays would be {size / 2**30:.1f} GiB"
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return next(iter(_of_arrays(file, operator, value)), "")
     except FileNotFoundError:
         return "there is no file of its arrays"

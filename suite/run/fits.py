@@ -92,6 +92,8 @@ class FitRun:
         Raises:
             UsageError: if it cannot be written or holds fits already.
         """
+        if {"a run", "a fit"} & set(folders.kinds(self.folder)):
+            raise UsageError(f"{self.folder} already holds a run: choose another folder with --out")
         folders.check(self.folder)
         self.held = driver.make_folder(self.folder)
         driver.write_environment(self.folder)

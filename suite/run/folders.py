@@ -27,7 +27,14 @@ WRITTEN = (
 
 def kinds(folder: Path) -> list[str]:
     """What a folder is by now."""
-    return list(dict.fromkeys(kind for name, kind in HOLDS.items() if (folder / name).exists()))
+    return list(dict.fromkeys(kind for name, kind in HOLDS.items() if _there(folder / name)))
+
+
+def _there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that can be none
+        return False
 
 
 def check(folder: Path, *, may_be: tuple[str, ...] = ()) -> None:
@@ -46,7 +53,7 @@ def check(folder: Path, *, may_be: tuple[str, ...] = ()) -> None:
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:
-        raise UsageError(f"the report folder {str(folder)!r:.200} cannot be looked at ({error})") from error
+        raise UsageError(f"the report folder {str(folder):.200} cannot be written ({error})") from error
     if not folder.is_dir():
         raise UsageError(f"{folder} is a file: choose a folder with --out")
     found = kinds(folder)

@@ -163,6 +163,6 @@ def dropped(keep: Sequence[str], given: Mapping[str, str] | None = None) -> list
     return sorted(name for name, value in given.items() if value and family(name) and not _any(name, handed))
 
 
-def warm(kept: Mapping[str, str]) -> list[str]:
+def warm(kept: Sequence[str]) -> list[str]:
     """Those of the recorded variables with which a first call may not be one."""
     return [name for name in kept if _any(name, WARM)]

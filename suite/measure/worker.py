@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -106,7 +107,7 @@ class Worker:
         difference, identity = self._finite_differences(request.directions, arrays), self._identity(arrays)
         invariants = cell.work()
         arrays |= cell.outputs()
-        np.savez(request.arrays, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its options
+        save(Path(request.arrays), arrays)
         return protocol.Result(
             value=value if np.isfinite(value) else None,
             invariants=invariants,
@@ -197,9 +198,25 @@ class Worker:
         except Exception as error:  # whatever a framework throws becomes this cell's outcome
             import traceback
 
-            traceback.print_exc()
+            with contextlib.suppress(OSError):  # the log may lie on the disk that is full
+                traceback.print_exc()
             text = f"{type(error).__name__}: {error}".strip()
             return protocol.Failure("out_of_memory" if _is_out_of_memory(text) else "error", text)
+
+
+def save(path: Path, arrays: Arrays) -> None:
+    """Writes a result's arrays; a file that could not be written whole does not stay.
+
+    Raises:
+        OSError: saying what there was no room for.
+    """
+    try:
+        np.savez(path, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its options
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+        need = sum(array.nbytes for array in arrays.values())
+        raise OSError(error.errno, f"{error.strerror or error}: the result's {need} bytes", str(path)) from error
 
 
 IMPORTED = perf_counter()

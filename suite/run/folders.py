@@ -53,7 +53,7 @@ def check(folder: Path, *, may_be: tuple[str, ...] = ()) -> None:
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:
-        raise UsageError(f"the report folder {str(folder):.200} cannot be written ({error})") from error
+        raise UsageError(f"the report folder {folder!s:.200} cannot be written ({error})") from error
     if not folder.is_dir():
         raise UsageError(f"{folder} is a file: choose a folder with --out")
     found = kinds(folder)

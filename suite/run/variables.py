@@ -63,6 +63,21 @@ WARM = (*CACHES, "JAX_COMPILATION_CACHE_DIR", "TORCHINDUCTOR_*CACHE*", "JAX_*CAC
 """With one of these kept, first calls may find code that was compiled before."""
 
 
+SLOWING = (
+    "JAX_DISABLE_JIT", "JAX_DISABLE_MOST_OPTIMIZATIONS", "JAX_DEBUG_*", "JAX_ENABLE_CHECKS", "JAX_CHECK_*",
+    "TORCHDYNAMO_DISABLE", "TORCH_COMPILE_DISABLE", "TORCHDYNAMO_SUPPRESS_ERRORS", "TRITON_INTERPRET", "PYTORCH_JIT",
+    "CUDA_LAUNCH_BLOCKING", "PYTHON_JULIACALL_OPTIMIZE", "PYTHON_JULIACALL_CHECK_BOUNDS",
+    "PYTHON_JULIACALL_MIN_OPTLEVEL", "PYTHON_JULIACALL_COMPILE", "PYTHONDEVMODE", "PYTHONMALLOC", "PYTHONFAULTHANDLER",
+    "MALLOC_PERTURB_", "MALLOC_CHECK_",
+)  # fmt: skip
+"""Variables that make compilers spare their work, or programs check theirs."""
+
+
+def slowing(env: Mapping[str, str]) -> list[str]:
+    """Those of a worker's variables under which nothing is measured that is worth it."""
+    return [name for name in env if _any(name, SLOWING)]
+
+
 def _any(name: str, patterns: Sequence[str]) -> bool:
     """Whether a name is among patterns, in which only a star at the end or in the middle stands for anything."""
     return any(re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), name) for pattern in patterns)

@@ -57,7 +57,10 @@ class Worker:
         self._started = monotonic()
         self._operator = ""
         self._oom_kills = _oom_kills()
-        self._caches = tempfile.TemporaryDirectory(prefix="diffprog-", ignore_cleanup_errors=True)
+        try:
+            self._caches = tempfile.TemporaryDirectory(prefix="diffprog-", ignore_cleanup_errors=True)
+        except OSError as error:
+            raise WorkerDied("error", f"the worker cannot be started ({error})") from error
         caches = {name: str(Path(self._caches.name) / folder) for name, folder in variables.CACHES.items()}
         self.claim = processors.claim(threads)
         self._gone = False

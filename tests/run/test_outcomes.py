@@ -34,6 +34,7 @@ REQUEST = plan.Request(
         ("hang", "timed_out", "no answer within 10 s"),
         ("exception", "error", "RuntimeError: the sky fell"),
         ("memory", "out_of_memory", "Unable to allocate"),
+        ("disk", "error", r"No space left on device: the result's \d+ bytes"),
         ("NaN", "disagrees", r"1 of 4 gradient components are not finite, the first is A\[0,1\]"),
         ("sign", "disagrees", "the gradient is off by 2.00e"),
         ("work", "disagrees", "work invariant steps is 9 where the task demands 10"),

@@ -132,7 +132,12 @@ def _points(case: Case, backend: str, ladder: Sequence[Rung], inputs: Path, fold
     log = folder / "logs" / f"precision-{case.task}-{backend}.log"
     todo = list(ladder)
     while todo:  # a dead worker costs one point
-        with Worker(env, log, settings.threads, settings.command) as worker:
+        try:
+            worker = Worker(env, log, settings.threads, settings.command)
+        except WorkerDied as death:
+            yield _point(case, backend, todo.pop(0), protocol.Failure(death.outcome, str(death)), folder)
+            continue
+        with worker:
             opened = False
             while todo and worker.alive:
                 rung = todo.pop(0)

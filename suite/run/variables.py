@@ -78,6 +78,10 @@ def slowing(env: Mapping[str, str]) -> list[str]:
     return [name for name in env if _any(name, SLOWING)]
 
 
+ALWAYS = "DIFFPROG_KEEP_ENV"
+"""A comma list of what else to keep: for the commands without ``--keep-env``, and for machines that always need it."""
+
+
 def _any(name: str, patterns: Sequence[str]) -> bool:
     """Whether a name is among patterns, in which only a star at the end or in the middle stands for anything."""
     return any(re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), name) for pattern in patterns)
@@ -86,6 +90,11 @@ def _any(name: str, patterns: Sequence[str]) -> bool:
 def family(name: str) -> str:
     """The family that a variable is of; empty where it is of none."""
     return next((found for found, patterns in FAMILIES.items() if _any(name.upper(), patterns)), "")
+
+
+def kept(keep: Sequence[str], given: Mapping[str, str]) -> tuple[str, ...]:
+    """The variables to hand on: those asked for, and those that `ALWAYS` names, for every command."""
+    return (*keep, *(name.strip() for name in given.get(ALWAYS, "").split(",") if name.strip()))
 
 
 def environment(
@@ -107,6 +116,7 @@ def environment(
         given: what there is, by default this process's own environment.
     """
     given = os.environ if given is None else given
+    keep = kept(keep, given)
     passed = (*NEUTRAL, *PLACES, *(JULIA_PLACES if julia is not None else ()))
     found = {name: value for name, value in given.items() if _any(name, passed) or name in keep}
     eigen = "true" if threads > 1 else "false"
@@ -156,7 +166,7 @@ def check(keep: Sequence[str], given: Mapping[str, str] | None = None) -> None:
         UsageError: for a variable that is not there, or one that the suite sets itself.
     """
     given = os.environ if given is None else given
-    for name in keep:
+    for name in kept(keep, given):
         if name in _OWN:
             how = f"by {_OWN[name]}" if _OWN[name] else "itself, to the same for every run"
             raise UsageError(f"--keep-env {name}: the suite sets this variable {how}")
@@ -167,6 +177,7 @@ def check(keep: Sequence[str], given: Mapping[str, str] | None = None) -> None:
 def recorded(keep: Sequence[str], *, with_julia: bool, given: Mapping[str, str] | None = None) -> dict[str, str]:
     """What workers are handed of the user's that another user's workers would not be: for the records."""
     given = os.environ if given is None else given
+    keep = kept(keep, given)
     told = (*PLACES, *(JULIA_PLACES if with_julia else ()))
     return {name: value for name, value in sorted(given.items()) if value and (name in keep or _any(name, told))}
 
@@ -174,7 +185,7 @@ def recorded(keep: Sequence[str], *, with_julia: bool, given: Mapping[str, str] 
 def dropped(keep: Sequence[str], given: Mapping[str, str] | None = None) -> list[str]:
     """The variables of the families that no worker gets to see, those aside that the suite sets itself."""
     given = os.environ if given is None else given
-    handed = (*NEUTRAL, *PLACES, *JULIA_PLACES, *keep, *_OWN)
+    handed = (*NEUTRAL, *PLACES, *JULIA_PLACES, *kept(keep, given), *_OWN)
     return sorted(name for name, value in given.items() if value and family(name) and not _any(name, handed))
 
 

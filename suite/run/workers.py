@@ -55,7 +55,7 @@ class Worker:
     def __init__(self, env: dict[str, str], log: Path, threads: int, command: Sequence[str] = COMMAND) -> None:
         self.log = log
         self._started = monotonic()
-        self._operator = ""
+        self._operator = self._device = ""
         self._oom_kills = _oom_kills()
         try:
             self._caches = tempfile.TemporaryDirectory(prefix="diffprog-", ignore_cleanup_errors=True)
@@ -118,6 +118,8 @@ class Worker:
             WorkerDied: if the worker ends first, answers what can be no answer, or takes more than ``timeout`` seconds.
         """
         assert self.process.stdin is not None
+        if isinstance(request, protocol.Open):
+            self._device = request.device
         if isinstance(request, protocol.Prepare):
             self._operator = request.operator
         asked = self._started if isinstance(request, protocol.Open) else monotonic()
@@ -174,6 +176,8 @@ class Worker:
 
     def strayed(self) -> str:
         """What is wrong with the processors that the worker runs on, or an empty string."""
+        if self._device != "cpu":  # a driver's threads may go where the device is near
+            return ""
         beyond = processors.strayed(self.process.pid, self.claim)
         if not beyond:
             return ""

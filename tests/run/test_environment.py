@@ -52,6 +52,21 @@ def test_what_changes_a_measurement_is_dropped_and_told(name: str) -> None:
     assert variables.dropped((name,), user) == []
 
 
+def test_a_variable_of_the_suites_keeps_for_every_command() -> None:
+    user = {
+        "PYTHONPATH": "/apps",
+        "MKL_CBWR": "x",
+        "OMP_NUM_THREADS": "7",
+        variables.ALWAYS: "PYTHONPATH, OMP_NUM_THREADS",
+    }
+    found = environment("float64", "cpu", 1, None, given=user)
+    assert (found["PYTHONPATH"], found["OMP_NUM_THREADS"], "MKL_CBWR" in found) == ("/apps", "1", False)
+    assert "PYTHONPATH" in variables.recorded((), with_julia=False, given=user)
+    assert variables.dropped((), user) == ["MKL_CBWR"]
+    with pytest.raises(UsageError, match="sets this variable by --threads"):
+        variables.check((), user)
+
+
 def test_what_the_suite_sets_is_the_same_for_all() -> None:
     user = dict.fromkeys((*variables.OF_THREADS, "JULIA_NUM_THREADS", "JAX_ENABLE_X64", "JAX_PLATFORMS"), "7")
     user |= {"XLA_FLAGS": "--xla_dump_to=/x", "PYTHONHASHSEED": "7", "NVIDIA_TF32_OVERRIDE": "7"}

@@ -73,7 +73,9 @@ def bench(session: nox.Session) -> None:
     """pytest-benchmark on the workers' own clock; its JSON goes to reports/bench/benchmark.json."""
     install(session, "test")
     setup_julia(session)
-    session.run("pytest", "tests/benchmarks", *session.posargs)
+    path = Path("reports", "bench", "benchmark.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    session.run("pytest", "tests/benchmarks", f"--benchmark-json={path}", *session.posargs)
 
 
 @nox.session

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +14,7 @@ from suite.cli_options import ConfigFile, JuliaExe, JuliaProject, out_folder
 from suite.console import find_julia_for, progress_bars, say, stoppable, stopped, warn
 from suite.errors import UsageError
 from suite.measure import environment
-from suite.run import files, workers
+from suite.run import files, folders, installation, workers
 
 
 def bridge(
@@ -41,6 +40,7 @@ def bridge(
     if search.julia is None:
         raise typer.Exit(0)  # and why, was said
     folder = folder or Path("reports") / datetime.now().strftime("bridge-%Y-%m-%d-%H%M%S")
+    folders.check(folder)
     try:
         (folder / report.FOLDER).mkdir(parents=True, exist_ok=True)
         files.write_atomically(folder / "environment.json", json.dumps(environment.describe(), indent=1))
@@ -53,13 +53,8 @@ def bridge(
         with progress:
             for way in WAYS:
                 progress.update(bar, description=f"the bridge, {report.NAMES[way]}")
-                command = [
-                    sys.executable,
-                    "-m",
-                    "suite.interop.price",
-                    way,
-                    str(folder / report.FOLDER / f"{way}.json"),
-                ]
+                file = folder / report.FOLDER / f"{way}.json"
+                command = [*installation.this().runs("suite.interop.price"), way, str(file)]
                 variables = workers.environment("float64", "cpu", 1, search.julia)
                 done = subprocess.run(command, env=variables, stderr=subprocess.PIPE, check=False)
                 if done.returncode:

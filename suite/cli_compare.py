@@ -54,7 +54,8 @@ def compare(
     `slower` where the change is significant and larger than --effect, `same` where the whole interval lies within
     it, else `ambiguous`. Times from different machines or numbers of threads get no verdict.
 
-    Exit codes: 0 no gradient regressed; 1 one did, or with --fail-on slower a time did; 2 the runs cannot be compared.
+    Exit codes: 0 no gradient regressed; 1 one did, or with --fail-on slower a time did; 2 the runs, or the gradients of
+    some of their cells, cannot be compared.
 
     Examples:
     `diffprog compare reports/before reports/after`

@@ -32,10 +32,20 @@ from suite.cli_options import (
     path,
 )  # fmt: skip
 from suite.cli_workers import workers as started_by
-from suite.console import cell_listener, find_julia_for, names, out, progress_bars, say, stoppable, warn
+from suite.console import (
+    cell_listener,
+    find_julia_for,
+    names,
+    out,
+    progress_bars,
+    say,
+    stoppable,
+    tell_dropped,
+    warn,
+)
 from suite.errors import UsageError
 from suite.records import Record
-from suite.run import driver, installation, plan
+from suite.run import driver, installation, plan, variables
 from suite.run.budget import Budgeted
 from suite.run.installation import Installation
 from suite.run.references import take as take_references
@@ -43,6 +53,8 @@ from suite.spec import BACKENDS, Cell
 
 LEAST_SAMPLES = 9
 WORKER = "Start this for a backend, of the suite or another name: a program that speaks docs/protocol.md."
+KEEP = "Hand this variable on to the workers, whose environment is built anew (docs/environment.md); it is recorded."
+REMEASURE = "--resume: measure again what is of another machine, other versions, code or settings, not refuse it."
 VERSUS = "Measure another installation in turn with this one: its Python, or a checkout, for this Python."
 
 
@@ -59,6 +71,7 @@ def run(
     seed: Names = None,
     folder: Annotated[Path | None, out_folder("reports/TIME")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Complete the run that --out holds.")] = False,
+    remeasure: Annotated[bool, typer.Option("--remeasure", help=REMEASURE)] = False,
     require: Require = None,
     threads: Threads = 1,
     samples: Annotated[
@@ -68,6 +81,7 @@ def run(
     time_limit: TimeLimit = 900.0,
     budget: Annotated[str | None, typer.Option(metavar="TIME", callback=given, help=BUDGET)] = None,
     references: Annotated[Path | None, typer.Option(metavar="FOLDER", parser=path, help=REFERENCES)] = None,
+    keep_env: Annotated[list[str] | None, typer.Option(metavar="NAME,…", callback=given, help=KEEP)] = None,
     worker: Annotated[list[str] | None, typer.Option(metavar="NAME=COMMAND", callback=given, help=WORKER)] = None,
     versus: Annotated[
         str | None, typer.Option("--versus", metavar="PYTHON|FOLDER", callback=given, help=VERSUS)
@@ -129,6 +143,10 @@ def run(
             "--versus computes its own references, and needs no budget: leave --budget and --references out"
         )
     workers = started_by(worker)
+    keep = names(keep_env) or ()
+    variables.check(keep)
+    if remeasure and not resume:
+        raise UsageError("--remeasure is about the records of an earlier run: it goes with --resume")
     other = _other(versus, workers, fail_on, markdown)
     request = plan.Request(
         tasks=names(task),
@@ -151,15 +169,21 @@ def run(
     folder = folder or Path("reports") / datetime.now().strftime("%Y-%m-%d-%H%M%S")
     search = find_julia_for({cell.backend for cell in cells} - workers.keys(), julia_exe, julia_project, config_file)
     settings = driver.Settings(
-        threads=threads, samples=samples, seconds=seconds, time_limit=time_limit, julia=search, workers=workers
+        threads=threads,
+        samples=samples,
+        seconds=seconds,
+        time_limit=time_limit,
+        julia=search,
+        workers=workers,
+        keep=keep,
     )
     if other is not None:
-        both = cli_versus.measure(folder, settings, other, cells, resume=resume)
+        both = cli_versus.measure(folder, settings, other, cells, resume=resume, remeasure=remeasure)
         code = cli_versus.show(folder, report=report, markdown=markdown, fail_on_slower=fail_on is not None)
         raise typer.Exit(int(_missing(both, required)) or code)
     wanted = plan.cells(request, references=False)
     running = driver.Run(folder, settings) if time is None else Budgeted(folder, settings, budget=time, wanted=wanted)
-    records = _run(running, cells, wanted, references, resume=resume)
+    records = _run(running, cells, wanted, references, resume=resume, remeasure=remeasure)
     show(folder, records, report=report)
     _missing(records, required)
     raise typer.Exit(driver.exit_code(records, required))
@@ -198,11 +222,18 @@ def _seeds(asked: Sequence[str] | None) -> tuple[int, ...]:
 
 
 def _run(
-    running: driver.Run, cells: Sequence[Cell], wanted: Sequence[Cell], references: Path | None, *, resume: bool
+    running: driver.Run,
+    cells: Sequence[Cell],
+    wanted: Sequence[Cell],
+    references: Path | None,
+    *,
+    resume: bool,
+    remeasure: bool,
 ) -> list[Record]:
     folder = running.folder
     progress = progress_bars()
-    running.start(resume=resume)
+    running.start(resume=resume, remeasure=remeasure)
+    tell_dropped(running.settings.keep)
     if references is not None:
         cells = take_references(running, references, cells, wanted)
     running.listener = cell_listener(progress, len(cells))
@@ -222,8 +253,11 @@ def show(folder: Path, records: Sequence[Record], *, report: bool) -> None:
     """The table of a run, and its report."""
     with stoppable(lambda: f"All cells are kept: diffprog report {shlex.quote(str(folder))} writes their report."):
         from suite.report import terminal
+        from suite.report.notes import notes
 
         out.print(terminal.table(records))
+        for note in notes(folder, records):
+            warn(note, "yellow")
         if report:
             from suite.report import build
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from suite import cli_compare
 from suite.backends import setup_julia
-from suite.console import cell_listener, progress_bars, say, stoppable, warn
+from suite.console import cell_listener, progress_bars, say, stoppable, tell_dropped, warn
 from suite.records import Record
 from suite.run.driver import Settings
 from suite.run.installation import Installation
@@ -17,12 +17,13 @@ from suite.spec import Cell
 
 
 def measure(
-    folder: Path, settings: Settings, other: Installation, cells: Sequence[Cell], *, resume: bool
+    folder: Path, settings: Settings, other: Installation, cells: Sequence[Cell], *, resume: bool, remeasure: bool
 ) -> list[Record]:
     """Both runs, in turn; the records of both."""
     progress = progress_bars()
     session = Session(folder, settings, other, cell_listener(progress, 2 * len(cells)))
-    session.start(resume=resume)
+    session.start(resume=resume, remeasure=remeasure)
+    tell_dropped(settings.keep)
     if settings.julia.julia is not None:
         warn("Precompiling the other installation's Julia package, unless it is …")
         setup_julia.precompile(settings.julia.julia, other.environment)

@@ -6,7 +6,7 @@ Nothing that is printed is markup, and nothing of it acts on the terminal: names
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from rich.text import Text
 from suite import config
 from suite.backends import find_julia, setup_julia
 from suite.plain import visible
+from suite.run import variables
 from suite.spec import Cell
 
 
@@ -99,6 +100,14 @@ def find_julia_for(
         warn("Precompiling the Julia package, once …")
         setup_julia.precompile(search.julia)
     return search
+
+
+def tell_dropped(keep: Sequence[str]) -> None:
+    """Says which of the user's variables the workers do not see, though they might have been meant for them."""
+    dropped = variables.dropped(keep)
+    if dropped:
+        text = f"Not handed to the workers: {', '.join(dropped)} (--keep-env NAME keeps one; docs/environment.md)"
+        err.print(text, style="yellow", soft_wrap=True, markup=False, highlight=False)
 
 
 def progress_bars() -> Progress:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Generic, TypeVar
 
@@ -169,6 +169,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     commit: str
     source: str
     """Hash of the task's own source files."""
+    code: str = ""
+    """Hash of the suite's other Python files, those that measure among them."""
     host: str
     cpu: str
     cores: int
@@ -179,6 +181,12 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     switches: dict[str, str] = {}
     julia: str = ""
     """Which Julia was used and its manifest's hash, for Julia cells."""
+    environment: dict[str, str] = {}
+    """Variables that the worker had of the user's and that may change what it does; see docs/environment.md."""
+    processors: str = ""
+    """Which the worker was bound to; empty where the system binds no process."""
+    contended: bool = False
+    """Whether another run had claimed one of them: the two may have timed each other."""
     session: str = ""
     """Shared by two runs whose samples i were taken side by side (`diffprog run --versus`); else empty."""
 
@@ -298,6 +306,25 @@ class Lines(Generic[Line]):
         for entry in entries:
             latest[self._name(entry)] = entry
         return list(latest.values())
+
+    def set_aside(self, entries: Sequence[Line], kept: Sequence[Line]) -> Path:
+        """Moves entries to a file beside this one, which is left with those that are kept. Returns that file's path.
+
+        Raises:
+            UsageError: if either cannot be written; then nothing is lost.
+        """
+        aside = self.path.with_name(f"{self.path.stem}-set-aside{self.path.suffix}")
+        draft = self.path.with_name(self.path.name + ".partial")
+        try:
+            with aside.open("ab") as file:
+                file.write(b"".join(self._encoder.encode(entry) + b"\n" for entry in entries))
+                file.flush()
+                os.fsync(file.fileno())
+            draft.write_bytes(b"".join(self._encoder.encode(entry) + b"\n" for entry in kept))
+            draft.replace(self.path)
+        except OSError as error:
+            raise UsageError(f"cannot write {aside} ({error}); the records are as they were") from error
+        return aside
 
     def _decode(self, number: int, line: bytes) -> Line:
         try:

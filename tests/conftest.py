@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import tempfile
 
 # One thread for each test process, before NumPy is loaded; and of several test processes (pytest-xdist) each its own
 # processor, or all would bind their workers to the same one.
@@ -11,10 +13,12 @@ if (_worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_set
     _allowed = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {_allowed[int(_worker.removeprefix("gw")) % len(_allowed)]})
 
-# Most of the tests' time goes into compiling what runs once: the compilers may spare themselves their optimisations.
+# Most of the tests' time goes into compiling what runs once: the compilers may spare themselves their optimisations,
+# and what they did before. Workers do not inherit these: `run` keeps them, tests/benchmarks does not.
 # `diffprog baseline check`, which CI runs besides, compiles as users do.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault("PYTHON_JULIACALL_OPTIMIZE", "0")
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", f"{tempfile.gettempdir()}/diffprog-tests-{getpass.getuser()}")
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,6 +30,9 @@ from suite.backends import find_julia, setup_julia
 from suite.records import Record
 from suite.run import driver, plan
 from suite.run.workers import COMMAND
+
+SPARING = ("JAX_DISABLE_MOST_OPTIMIZATIONS", "PYTHON_JULIACALL_OPTIMIZE", "TORCHINDUCTOR_CACHE_DIR")
+"""The variables of above, for workers of tests that ask what is computed and not how fast."""
 
 settings.register_profile("diffprog", deadline=None, derandomize=True, max_examples=60, database=None)
 settings.load_profile("diffprog")
@@ -89,6 +96,7 @@ def run(tmp_path: Path) -> Runner:
             command=command,
             julia=julia or find_julia.Search(),
             attempt=attempt,
+            keep=SPARING,
         )
         running = driver.Run(tmp_path / "run", settings)
         running.start(resume=resume)

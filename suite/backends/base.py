@@ -143,7 +143,10 @@ class Backend(Protocol):
         """Versions of what takes part in the computation."""
 
     def switches(self) -> dict[str, str]:
-        """Precision and thread switches as they are now, read back from the framework."""
+        """Precision, thread and compiler switches as they are now, read back from the framework."""
+
+    def threads(self) -> dict[str, int]:
+        """How many threads compute, by the pool that they are of, read back; BLAS and OpenMP are known without it."""
 
     def probes(self) -> Probes:
         """What the device's own rates are measured by."""

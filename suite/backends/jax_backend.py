@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -153,11 +154,25 @@ class JaxBackend:
         return found
 
     def switches(self) -> dict[str, str]:
-        return {
-            "x64": str(self.jax.config.jax_enable_x64),
-            "matmul_precision": str(self.jax.config.jax_default_matmul_precision),
+        config = self.jax.config
+        found = {
+            "x64": str(config.jax_enable_x64),
+            "matmul_precision": str(config.jax_default_matmul_precision),
             "platform": self.device.platform,
         }
+        # Told where they are not as in JAX itself.
+        if config.jax_disable_jit:
+            found["jit"] = "off"
+        if getattr(config, "values", {}).get("jax_disable_most_optimizations"):
+            found["optimisations"] = "most are off"
+        if config.jax_compilation_cache_dir:
+            found["compilation_cache"] = str(config.jax_compilation_cache_dir)
+        return found
+
+    def threads(self) -> dict[str, int]:
+        """XLA does not tell; on Linux its threads have a name."""
+        names = [path.read_text(errors="replace").strip() for path in Path("/proc/self/task").glob("*/comm")]
+        return {"XLA": names.count("tf_XLAEigen")}
 
     def probes(self) -> rates.Probes:
         jax = self.jax

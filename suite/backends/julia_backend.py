@@ -172,8 +172,16 @@ class JuliaBackend:
         return {
             "blas_threads": str(self.julia.LinearAlgebra.BLAS.get_num_threads()),
             "julia_threads": str(self.julia.Threads.nthreads()),
+            "optimisation": str(self.julia.Base.JLOptions().opt_level),
             "project": os.environ.get("PYTHON_JULIACALL_PROJECT", ""),
             "executable": os.environ.get("PYTHON_JULIACALL_EXE", ""),
+        }
+
+    def threads(self) -> dict[str, int]:
+        julia = self.julia
+        return {
+            "Julia's BLAS": int(julia.LinearAlgebra.BLAS.get_num_threads()),
+            "Julia": int(julia.Threads.nthreads()),
         }
 
     def probes(self) -> rates.Probes:

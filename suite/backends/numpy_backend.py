@@ -104,6 +104,9 @@ class NumpyBackend:
             f"{pool['user_api']}:{pool['internal_api']}": f"{pool['num_threads']} threads" for pool in threadpool_info()
         }
 
+    def threads(self) -> dict[str, int]:
+        return {}  # those of BLAS, which the worker knows
+
     def probes(self) -> rates.Probes:
         def copy(count: int) -> rates.Call:
             source = np.ones(count, self.precision)

@@ -19,7 +19,7 @@ def install() -> None:
     """
     code = "import juliapkg; juliapkg.resolve()"
     done = subprocess.run(
-        [sys.executable, "-c", code], stderr=subprocess.PIPE, encoding="utf-8", errors="replace", check=False
+        [sys.executable, "-P", "-c", code], stderr=subprocess.PIPE, encoding="utf-8", errors="replace", check=False
     )
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]

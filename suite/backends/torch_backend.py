@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
@@ -77,6 +79,10 @@ class TorchBackend:
         ask = ask.named(self.name, task)
         if ask.engine == "cudagraph" and not on_gpu:
             raise Unsupported(engines.ON_CUDA)
+        if ask.engine == "compile":
+            if compile_is_off():
+                raise Unavailable("torch.compile is switched off by TORCHDYNAMO_DISABLE or TORCH_COMPILE_DISABLE")
+            forget_compiled(torch)
         value, derivative = torch_engines.build(functions, ask)
         if ask.engine not in ("eager", "cudagraph") and functions.loss is not None:
             functions.loss(theta, data)  # what a task keeps from its first call must not be made within a transform
@@ -159,12 +165,19 @@ class TorchBackend:
 
     def switches(self) -> dict[str, str]:
         torch = self.torch
-        return {
-            "threads": str(torch.get_num_threads()),
-            "interop_threads": str(torch.get_num_interop_threads()),
-            "float32_matmul_precision": torch.get_float32_matmul_precision(),
-            "tf32": str(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32),
-        } | self._cuda_switches()
+        return (
+            {
+                "threads": str(torch.get_num_threads()),
+                "interop_threads": str(torch.get_num_interop_threads()),
+                "float32_matmul_precision": torch.get_float32_matmul_precision(),
+                "tf32": str(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32),
+            }
+            | self._cuda_switches()
+            | ({"compile": "off"} if compile_is_off() else {})
+        )
+
+    def threads(self) -> dict[str, int]:
+        return {"torch": self.torch.get_num_threads(), "torch's inter-op pool": self.torch.get_num_interop_threads()}
 
     def _cuda_switches(self) -> dict[str, str]:
         if self.device.type != "cuda":
@@ -200,6 +213,25 @@ class TorchBackend:
 
     def device_peak(self) -> int | None:
         return int(self.torch.cuda.max_memory_allocated()) if self.device.type == "cuda" else None
+
+
+def compile_is_off() -> bool:
+    """Whether PyTorch was told, by a variable that the user kept, to run what it is to compile as it is."""
+    return any(os.environ.get(name, "0") not in ("", "0") for name in ("TORCHDYNAMO_DISABLE", "TORCH_COMPILE_DISABLE"))
+
+
+def forget_compiled(torch: Any) -> None:
+    """What was compiled for the cells before is not this one's: neither in memory, nor in the worker's own caches."""
+    torch.compiler.reset()
+    caches = os.environ.get("DIFFPROG_CACHES", "")
+    for name, kind in (("TORCHINDUCTOR_CACHE_DIR", "inductor"), ("TRITON_CACHE_DIR", "triton")):
+        if caches and os.environ.get(name, "").startswith(caches):  # and not a folder that the user kept
+            os.environ[name] = tempfile.mkdtemp(prefix=f"{kind}-", dir=caches)
+    from torch._inductor import utils
+
+    clear = getattr(utils, "clear_caches", None) or getattr(utils, "clear_inductor_caches", None)
+    if clear is not None:
+        clear()
 
 
 BACKEND = TorchBackend

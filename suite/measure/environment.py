@@ -67,6 +67,15 @@ def source_hash(task: str, root: Path = ROOT) -> str:
     return digest.hexdigest()[:16]
 
 
+@cache
+def code_hash(root: Path = ROOT) -> str:
+    """A hash of the suite's Python files that run in a worker, but for the tasks."""
+    digest = hashlib.sha256()
+    for path in sorted([*root.glob("*.py"), *root.glob("measure/*.py"), *root.glob("backends/*.py")]):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
 def describe() -> dict[str, object]:
     """The machine, for ``environment.json``."""
     return {

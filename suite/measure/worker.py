@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import signal
 import sys
 from pathlib import Path
-from time import perf_counter, time
+from time import perf_counter
 from typing import BinaryIO
 
 import msgspec
 import numpy as np
-import psutil
+from threadpoolctl import threadpool_info
 
 from suite import backends, tasks
 from suite.backends.base import Ask, Backend, Prepared, Unavailable, Unsupported
@@ -50,7 +51,12 @@ class Worker:
         if request.precision == "tf32" and request.device != "cuda":
             raise Unsupported(f"tf32 is a mode of NVIDIA's matrix units: there is none on {request.device}")
         self.backend.open(request.precision, request.device, request.threads)
-        seconds = time() - psutil.Process().create_time()
+        seconds = since_start()
+        used = self.backend.threads() | {
+            f"{p['internal_api']} {p['filepath']}": p["num_threads"] for p in threadpool_info()
+        }
+        if told := "; ".join(f"{name} has {count} threads" for name, count in used.items() if count > request.threads):
+            return protocol.Failure("error", f"more threads than the {request.threads} of --threads: {told}")
         versions, switches = self.backend.versions(), self.backend.switches()
         if request.device == "cuda" and (monitor := gpu.connect()) is not None:
             self.monitor = monitor
@@ -105,7 +111,7 @@ class Worker:
         difference, identity = self._finite_differences(request.directions, arrays), self._identity(arrays)
         invariants = cell.work()
         arrays |= answers.outputs(cell)
-        np.savez(request.arrays, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its options
+        save(Path(request.arrays), arrays)
         return protocol.Result(
             value=value if np.isfinite(value) else None,
             invariants=invariants,
@@ -196,9 +202,38 @@ class Worker:
         except Exception as error:  # whatever a framework throws becomes this cell's outcome
             import traceback
 
-            traceback.print_exc()
+            with contextlib.suppress(OSError):  # the log may lie on the disk that is full
+                traceback.print_exc()
             text = f"{type(error).__name__}: {error}".strip()
             return protocol.Failure("out_of_memory" if _is_out_of_memory(text) else "error", text)
+
+
+def save(path: Path, arrays: Arrays) -> None:
+    """Writes a result's arrays; a file that could not be written whole does not stay.
+
+    Raises:
+        OSError: saying what there was no room for.
+    """
+    try:
+        np.savez(path, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its options
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+        need = sum(array.nbytes for array in arrays.values())
+        raise OSError(error.errno, f"{error.strerror or error}: the result's {need} bytes", str(path)) from error
+
+
+IMPORTED = perf_counter()
+"""When this module was imported, for workers that nobody said when they were started."""
+
+
+def since_start() -> float:
+    """Seconds since the parent started this process: by the one monotonic clock that all processes share."""
+    try:
+        started = float(os.environ["DIFFPROG_STARTED"])
+    except (KeyError, ValueError):
+        started = IMPORTED
+    return perf_counter() - started
 
 
 def _is_out_of_memory(text: str) -> bool:

@@ -18,7 +18,7 @@ COMPARABLE = ("ok", "disagrees")
 def read(path: Path) -> Arrays | None:
     """The arrays of an .npz file, or None if it is missing or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return None

@@ -87,9 +87,12 @@ class Comparison:
         return [(change, time) for change in self.changes for time in change.times]
 
     def exit_code(self, *, fail_on_slower: bool = False) -> int:
-        """1 if a gradient regressed, or on demand if a time did; 0 otherwise."""
+        """1 if a gradient regressed, or on demand if a time did; 2 if some could not be compared; 0 otherwise."""
+        kinds = {change.kind for change in self.changes}
         slower = fail_on_slower and any(time.verdict == "slower" for _, time in self.times)
-        return int(slower or any(change.kind == "regressed" for change in self.changes))
+        if slower or "regressed" in kinds:
+            return 1
+        return 2 if "not compared" in kinds else 0
 
 
 def compare(first: Path, second: Path, options: Options) -> Comparison:

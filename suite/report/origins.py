@@ -8,7 +8,7 @@ from suite.records import Provenance, Record
 
 MACHINE = ("host", "cpu", "cores", "threads", "gpu")
 """Of the provenance: times are comparable only where these are the same."""
-_SOFTWARE = ("suite", "commit", "source", "platform", "julia")
+_SOFTWARE = ("suite", "commit", "source", "code", "platform", "julia")
 
 
 def in_one_session(a: Record, b: Record) -> bool:
@@ -36,9 +36,10 @@ def differences(pairs: Sequence[tuple[Record, Record]]) -> list[tuple[str, str, 
         for name in (*MACHINE, *_SOFTWARE):
             what = f"sources of {first.task}" if name == "source" else name
             found[what, str(getattr(a, name)), str(getattr(b, name))] = None
-        for kind in ("versions", "switches"):
+        for kind in ("versions", "switches", "environment"):
             ours, theirs = getattr(a, kind), getattr(b, kind)
             for name in dict.fromkeys([*ours, *theirs]):
-                what = name if kind == "versions" else f"switch {name} ({first.backend})"
+                word = {"versions": "", "switches": "switch ", "environment": "variable "}[kind]
+                what = f"{word}{name} ({first.backend})" if word else name
                 found[what, ours.get(name, ""), theirs.get(name, "")] = None
     return [row for row in found if row[1] != row[2]]

@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from suite import engines
 from suite.agree.timings import NOISE
 from suite.records import Record
-from suite.report import evidence, format, ladder
+from suite.report import evidence, format, ladder, notes, ownership
 from suite.report.figures import TAX
 from suite.report.goals import CHEAP, goal
 from suite.report.style import COLOURS
@@ -168,6 +168,11 @@ class Report:
         return list(found)
 
     @property
+    def notes(self) -> list[str]:
+        """What may have touched the numbers, and what is gone."""
+        return notes.notes(self.folder, self.records)
+
+    @property
     def facts(self) -> list[tuple[str, str]]:
         """What is common to the run; where cells differ, all that occurred."""
         named = (("suite", "suite"), ("commit", "commit"), ("host", "host"), ("CPU", "cpu"), ("cores", "cores"),
@@ -247,7 +252,13 @@ def _render(template: str, report: Report) -> str:
 
 
 def replace(path: Path, text: str) -> None:
-    """Writes a text file so that a reader sees the old one or the new one, never half of it."""
+    """Writes a page so that a reader sees the old one or the new one, never half of it.
+
+    Raises:
+        UsageError: if there is one that the suite has not written.
+    """
+    ownership.check(path)
+    text = f"{text.rstrip()}\n{ownership.MARK}\n"
     draft = path.with_name(path.name + ".part")
     draft.write_text(text, encoding="utf-8", errors="backslashreplace")
     draft.replace(path)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from suite import tasks
 from suite.agree import verdict
@@ -21,12 +22,12 @@ from suite.backends import find_julia
 from suite.errors import UsageError
 from suite.measure import environment, protocol
 from suite.records import Journal, Provenance, Record
-from suite.run import files, installation, plan, roofline
+from suite.run import answers, files, folders, installation, plan, processors, resuming, roofline, variables
 from suite.run.installation import Installation
 from suite.run.relay import Relay
 from suite.run.workers import COMMAND, Worker
 from suite.run.workers import environment as worker_environment
-from suite.spec import Approximation, Arrays, Case, Cell
+from suite.spec import Approximation, Arrays, Case, Cell, dtype
 
 RATES = 0.4
 """Seconds that each backend, device and precision may measure its own rates for, at most."""
@@ -48,6 +49,7 @@ class Settings:
         workers: the same by backend, where it is another; docs/protocol.md says what such a worker must do.
         attempt: whether to try cells that ``suite.engines`` declares unsupported.
         installation: whose workers these are; None: this one's.
+        keep: variables of the user's environment that workers get besides; see `suite.run.variables`.
         in_turn: whether samples are taken one by one afterwards; see `suite.run.versus`.
     """
 
@@ -60,6 +62,7 @@ class Settings:
     workers: Mapping[str, Sequence[str]] = field(default_factory=dict)
     attempt: bool = False
     installation: Installation | None = None
+    keep: tuple[str, ...] = ()
     in_turn: bool = False
 
 
@@ -67,20 +70,23 @@ Listener = Callable[[str, Cell | None], None]
 """Told ``(what is happening, to which cell)``; ``("done", cell)`` when a cell has its record."""
 
 
-def make_folder(folder: Path) -> None:
-    """Makes a report folder with what is in every one.
+def make_folder(folder: Path) -> folders.Lock | None:
+    """Makes a report folder with what is in every one, and holds it.
 
     Raises:
-        UsageError: if it cannot be written.
+        UsageError: if it cannot be written, or another process is writing into it.
     """
     try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = folders.lock(folder)
         (folder / "arrays").mkdir(parents=True, exist_ok=True)
         (folder / "logs").mkdir(exist_ok=True)
         probe = folder / ".writable"
         probe.touch()
         probe.unlink()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"the report folder {folder} cannot be written ({error})") from error
+    return held
 
 
 def write_environment(folder: Path, own: Installation | None = None) -> None:
@@ -91,13 +97,16 @@ def write_environment(folder: Path, own: Installation | None = None) -> None:
     files.write_atomically(folder / "environment.json", json.dumps(found, indent=1) + "\n")
 
 
-def provenance(settings: Settings, task: str, backend: str, opened: protocol.Ready) -> Provenance:
-    """Where the numbers of an opened worker come from."""
+def provenance(
+    settings: Settings, task: str, backend: str, opened: protocol.Ready, claim: processors.Claim | None = None
+) -> Provenance:
+    """Where the numbers of an opened worker come from, which was bound to the processors of a claim."""
     julia, own = settings.julia.julia, settings.installation or installation.this()
     return Provenance(
         suite=own.version,
         commit=own.commit,
         source=own.source(task),
+        code=own.code(),
         host=platform.node(),
         cpu=environment.cpu(),
         cores=environment.cores(),
@@ -107,6 +116,9 @@ def provenance(settings: Settings, task: str, backend: str, opened: protocol.Rea
         versions={"python": own.python, **opened.versions},
         switches=opened.switches,
         julia=find_julia.provenance(julia) if backend == "julia" and julia is not None else "",
+        environment=variables.recorded(settings.keep, with_julia=backend == "julia"),
+        processors=str(claim or ""),
+        contended=bool(claim and claim.shared),
     )
 
 
@@ -135,24 +147,61 @@ class Run:
         self.inputs: dict[Case, Path] = {}
         self.reasons: dict[Case, str] = {}
         self.records: dict[str, Record] = {}
-        self.rates = roofline.Book(folder)
+        folders.check(folder, may_be=tuple(folders.HOLDS.values()))  # that it can be looked at
+        self.rates = roofline.Book(folder, f"{platform.node()}, {environment.cpu()}")
+        self.held: folders.Lock | None = None
         self.untimed: frozenset[Cell] = frozenset()
         """Cells whose times nobody asked for: they are computed and checked."""
 
-    def start(self, *, resume: bool) -> None:
+    def start(self, *, resume: bool, remeasure: bool = False) -> None:
         """Makes the folder, or opens it again.
 
+        With ``remeasure``, records of another machine, other versions, code or settings are set aside, and their cells
+        have none.
+
         Raises:
-            UsageError: if it cannot be written, holds records without ``resume``, or holds damaged ones.
+            UsageError: if it cannot be written, holds records without ``resume``, or damaged ones, or, without
+                ``remeasure``, such of another origin.
         """
-        make_folder(self.folder)
-        if self.journal.path.exists():
+        records = "a run" in folders.kinds(self.folder)
+        folders.check(self.folder, may_be=("a run", "a ladder of precision") if records else ())
+        self.held = make_folder(self.folder)
+        if records:
             if not resume:
                 raise UsageError(
                     f"{self.folder} already holds records: go on with --resume, or choose another folder with --out"
                 )
             self.records = {record.cell.name: record for record in self.journal.read(mend=True)}
+            self._part(remeasure=remeasure)
         write_environment(self.folder, self.settings.installation)
+
+    def _part(self, *, remeasure: bool) -> None:
+        """Parts with the records that do not belong to this run."""
+        settings = self.settings
+        now = resuming.now(
+            settings.installation or installation.this(),
+            settings.threads,
+            settings.julia.julia,
+            settings.keep,
+            tuple(settings.workers),
+        )
+        differing = {
+            record.cell.name: now.differences(record) for record in self.records.values() if self.standing(record)
+        }
+        differing = {name: found for name, found in differing.items() if found}
+        if not differing:
+            return
+        if not remeasure:
+            raise UsageError(
+                f"{len(differing)} of the {len(self.records)} records in {self.folder} do not belong to this run: "
+                f"{resuming.sentence(differing)}; have them measured again with --resume --remeasure, or choose "
+                "another folder with --out"
+            )
+        aside = [self.records.pop(name) for name in differing]
+        self.journal.set_aside(aside, list(self.records.values()))
+        self.rates.forget()
+        for case in {record.cell.case for record in aside} - {record.cell.case for record in self.records.values()}:
+            (self.folder / "arrays" / case.key / "inputs.npz").unlink(missing_ok=True)  # drawn again, from the seed
 
     def run(self, chosen: Sequence[Cell]) -> list[Record]:
         """Runs every cell that has no final record yet, and returns the records of all of them.
@@ -171,8 +220,16 @@ class Run:
         return [self.records[cell.name] for cell in chosen]
 
     def final(self, cell: Cell) -> bool:
-        """Whether the cell has a record that stands."""
-        return cell.name in self.records and self.records[cell.name].outcome in FINAL
+        """Whether the cell has a record that stands: its arrays too, if it has some, can still be read."""
+        record = self.records.get(cell.name)
+        if record is None or not self.standing(record):
+            return False
+        return not record.arrays or not answers.wrong_arrays(self.folder / record.arrays, cell.operator, record.value)
+
+    @staticmethod
+    def standing(record: Record) -> bool:
+        """Whether a record says what will be so the next time too."""
+        return record.outcome in FINAL
 
     def keep(self, cells: Sequence[Cell]) -> None:
         """Takes the cells' records as they are."""
@@ -184,9 +241,11 @@ class Run:
         """The workers of a group."""
         settings = self.settings
         julia = settings.julia.julia if group.backend == "julia" else None
-        env = worker_environment(group.precision, group.device, settings.threads, julia)
+        env = worker_environment(group.precision, group.device, settings.threads, julia, settings.keep)
         if settings.installation is not None:
             env = settings.installation.environment(env)
+        if group.backend in settings.workers:
+            del env["PYTHONSAFEPATH"]  # a program of others may be a Python script with modules beside it
         log = self.folder / "logs" / f"{group.task}-{group.backend}-{group.device}-{group.precision}.log"
         command = settings.workers.get(group.backend) or settings.command
         key = roofline.Key(group.backend, group.device, group.precision, settings.threads)
@@ -230,7 +289,7 @@ class Run:
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "parameters": task.layout(config).size,
             "data": task.describe(config),
-            "provenance": provenance(self.settings, case.task, cell.backend, opened),
+            "provenance": provenance(self.settings, case.task, cell.backend, opened, relay.claim),
         }
         inputs = self._inputs(case)
         undefined = self._undefined(case, config, inputs)
@@ -258,9 +317,16 @@ class Run:
             str(self.folder / arrays_file),
             directions=10**6 if checked else 0,
         )
+        (self.folder / arrays_file).unlink(missing_ok=True)  # what is there afterwards is this answer's
         result = relay.ask(measure, protocol.Result, on_phase)
         if isinstance(result, protocol.Failure):
             self.fail(cell, result, common)
+            return None
+        room = task.memory(config, cell.method, np.dtype(dtype(cell.precision)).itemsize)
+        if told := answers.wrong_arrays(self.folder / arrays_file, cell.operator, result.value, room):
+            relay.retire()
+            reason = f"the worker's answer is not to be believed: {told}"
+            self.fail(cell, protocol.Failure("error", reason), common)
             return None
         return Measured(cell, config, opened, result, arrays_file, common)
 

@@ -80,7 +80,7 @@ def load(path: Path) -> Arrays:
         UsageError: if it cannot be read.
     """
     try:
-        with np.load(path) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UsageError(f"cannot read the arrays in {path} ({error})") from error

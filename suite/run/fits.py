@@ -16,8 +16,7 @@ from suite import tasks
 from suite.errors import UsageError
 from suite.fits import COMPARED, TOLERANCE, FitJournal, FitRecord, inputs_file
 from suite.measure import protocol
-from suite.records import FILE as RECORDS
-from suite.run import driver, files, plan
+from suite.run import driver, files, folders, plan
 from suite.run.workers import Worker, WorkerDied, environment
 from suite.spec import BACKENDS, OPTIMISERS, SIZES, Case, Task
 
@@ -93,9 +92,10 @@ class FitRun:
         Raises:
             UsageError: if it cannot be written or holds fits already.
         """
-        driver.make_folder(self.folder)
-        if self.journal.path.exists() or (self.folder / RECORDS).exists():
+        if {"a run", "a fit"} & set(folders.kinds(self.folder)):
             raise UsageError(f"{self.folder} already holds a run: choose another folder with --out")
+        folders.check(self.folder)
+        self.held = driver.make_folder(self.folder)
         driver.write_environment(self.folder)
 
     def run(self, chosen: Sequence[FitRecord]) -> list[FitRecord]:
@@ -111,7 +111,8 @@ class FitRun:
         if fit.backend == "julia" and search.julia is None:
             self._finish(fit, [], outcome="unavailable", reason=search.reason, mend=search.mend)
             return
-        env = environment("float64", "cpu", self.settings.threads, search.julia if fit.backend == "julia" else None)
+        julia = search.julia if fit.backend == "julia" else None
+        env = environment("float64", "cpu", self.settings.threads, julia, self.settings.keep)
         log = self.folder / "logs" / f"fit-{fit.task}-{fit.backend}.log"
         inputs = write_inputs(self.folder, tasks.get(fit.task), fit.case)
         fit = msgspec.structs.replace(
@@ -158,7 +159,7 @@ class FitRun:
         reply = opened
         if isinstance(opened, protocol.Ready):
             fit = msgspec.structs.replace(
-                fit, provenance=driver.provenance(self.settings, fit.task, fit.backend, opened)
+                fit, provenance=driver.provenance(self.settings, fit.task, fit.backend, opened, worker.claim)
             )
             request = protocol.Fit(
                 fit.task, fit.variant, fit.size, fit.method, str(inputs), fit.optimiser, fit.steps, fit.rate,

@@ -22,6 +22,10 @@ OPERATORS = ("gradient", "jvp", "hvp")
 MOST_PARAMETERS = 512
 """A case with more is left out: the files are kept in the repository, and a tiny case has the same code."""
 
+_SIZES = ("tiny", "small")
+"""What baselines hold without being asked for more."""
+_MEND = "`diffprog baseline write` makes a whole one"
+
 
 def cases(names: Sequence[str], sizes: Sequence[str]) -> list[Case]:
     """The cases that a baseline holds, seed 0."""
@@ -111,7 +115,10 @@ def check(
         UsageError: if a baseline is missing, stale or not to be believed, or none has a case of the request.
     """
     found = {name: baselines.read(folder, name) for name in request.tasks or tasks.NAMES}
-    cells = [cell for cell in plan.cells(request) if _known(found[cell.case.task], cell.case)]
+    asked = plan.cells(request)
+    for case in dict.fromkeys(cell.case for cell in asked):
+        _check_holds(folder, found[case.task], case)
+    cells = [cell for cell in asked if _known(found[cell.case.task], cell.case)]
     if not cells:
         raise UsageError(f"the baselines in {folder} have none of the cases asked for")
     running = driver.Run(work, settings, listen(len(cells)))
@@ -121,9 +128,19 @@ def check(
         case: baselines.golden(found[case.task], case, files.load(files.write_inputs(work, case)))
         for case in dict.fromkeys(cell.case for cell in cells)
     }
+    for cell in cells:
+        answers = right[cell.case]
+        if cell.operator != "value" and (answers is None or not {cell.operator, "gradient"} <= answers[1].keys()):
+            raise UsageError(f"the baseline of {cell.case.key} lacks its {cell.operator}: {_MEND}")
     records = running.run(cells)
     regressions = [one for record in records for one in _compare(record, work, right[record.cell.case])]
     return Check(records, regressions)
+
+
+def _check_holds(folder: Path, baseline: Baseline, case: Case) -> None:
+    """Refuses a baseline that lacks a case which `write` would put into it."""
+    if case in cases([case.task], _SIZES) and not _known(baseline, case):
+        raise UsageError(f"the baseline {baselines.path(folder, case.task)} lacks {case.key}: {_MEND}")
 
 
 def _known(baseline: Baseline, case: Case) -> bool:

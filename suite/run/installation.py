@@ -6,7 +6,6 @@ import hashlib
 import os
 import platform
 import shutil
-import site
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -18,7 +17,18 @@ import suite
 from suite.backends import find_julia
 from suite.errors import UsageError
 from suite.measure import environment, protocol
+from suite.run import variables
 
+_LOAD = """
+import importlib.util, runpy, sys
+home, module = sys.argv[1:3]
+spec = importlib.util.spec_from_file_location("suite", home + "/__init__.py", submodule_search_locations=[home])
+suite = sys.modules["suite"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(suite)
+sys.argv = [module, *sys.argv[3:]]
+runpy.run_module(module, run_name="__main__", alter_sys=True)
+"""
+"""Runs a module of the suite in one folder and no other: whatever is on Python's path, installed or lying about."""
 _ASK = """
 import json, pathlib, platform, sys
 import suite
@@ -50,22 +60,24 @@ class Installation:
 
     Attributes:
         executable: its Python.
-        path: what its workers have first on Python's path; empty where that Python finds the suite anyway.
-        home: the folder ``suite/`` itself.
+        home: the folder ``suite/`` itself, which its workers load whatever else their Python finds.
         version: of the suite.
         python: the version of its Python.
     """
 
     executable: str
-    path: str
     home: Path
     version: str
     python: str
 
     @property
     def command(self) -> tuple[str, ...]:
-        """Starts a worker. -P: the suite is this one's, whatever the folder that the run is started in has."""
-        return self.executable, "-P", "-m", "suite.measure.worker"
+        """Starts a worker."""
+        return self.runs("suite.measure.worker")
+
+    def runs(self, module: str) -> tuple[str, ...]:
+        """Runs a module of this very suite. -P: nothing is imported from the folder that the run is started in."""
+        return self.executable, "-P", "-c", _LOAD, str(self.home), module
 
     @property
     def commit(self) -> str:
@@ -75,9 +87,13 @@ class Installation:
         """The hash of a task's source files."""
         return environment.source_hash(task, self.home)
 
+    def code(self) -> str:
+        """The hash of the suite's other files."""
+        return environment.code_hash(self.home)
+
     def environment(self, env: dict[str, str]) -> dict[str, str]:
-        """A worker's environment with this installation's suite and Julia package instead of the parent's."""
-        found = _with_path(env, self.path)
+        """A worker's environment with this installation's Julia package instead of the parent's."""
+        found = dict(env)
         if "JULIA_LOAD_PATH" in env:
             swap = {str(find_julia.package_folder()): str(find_julia.package_folder(self.home))}
             parts = env["JULIA_LOAD_PATH"].split(os.pathsep)
@@ -100,10 +116,7 @@ def _depots_of(home: Path, env: dict[str, str]) -> str:
 
 def this() -> Installation:
     """The installation that runs now."""
-    root = environment.ROOT.parent
-    found_anyway = str(root) in (*site.getsitepackages(), site.getusersitepackages())
-    path = "" if found_anyway else str(root)
-    return Installation(sys.executable, path, environment.ROOT, suite.__version__, platform.python_version())
+    return Installation(sys.executable, environment.ROOT, suite.__version__, platform.python_version())
 
 
 def find(where: str) -> Installation:
@@ -113,29 +126,30 @@ def find(where: str) -> Installation:
         UsageError: if there is none, it speaks another protocol, or it is this very one.
     """
     folder = Path(where)
+    home = None
     if (folder / "suite" / "__init__.py").is_file():
-        python, path = sys.executable, str(folder.resolve())
+        python, home = sys.executable, (folder / "suite").resolve()
     else:
         found = shutil.which(where)
         if found is None:
             raise UsageError(f"{where!r} is neither a Python executable nor a folder that holds suite/")
-        python, path = str(Path(found).absolute()), ""  # not resolved: a virtual environment is a link
-    answer = _ask(where, python, path)
+        python = str(Path(found).absolute())  # not resolved: a virtual environment is a link
+    answer = _ask(where, python, home)
     if told := protocol.mismatch(protocol.VERSION, answer.protocol):
         raise UsageError(f"the suite of {where} cannot be measured beside this one: {told}")
     home = Path(answer.home)
     if home == environment.ROOT.resolve() and answer.prefix == sys.prefix:
         raise UsageError(f"{where} leads to this very suite in this very Python: there is nothing to compare")
-    if path and home.parent != Path(path):
-        raise UsageError(f"the suite of {where} is hidden by the one in {home.parent}")
-    return Installation(python, path, home, answer.suite, answer.python)
+    return Installation(python, home, answer.suite, answer.python)
 
 
-def _ask(where: str, python: str, path: str) -> _Answer:
-    env = _with_path(dict(os.environ), path)
+def _ask(where: str, python: str, home: Path | None) -> _Answer:
+    """What the suite in ``home``, or the one that this Python has installed, says of itself."""
+    code, arguments = (_ASK, []) if home is None else (_LOAD.rsplit("sys.argv =", 1)[0] + _ASK, [str(home), ""])
+    env = variables.environment("float64", "cpu", 1, None)
     try:
         done = subprocess.run(
-            [python, "-P", "-c", _ASK],
+            [python, "-P", "-c", code, *arguments],
             capture_output=True,
             encoding="utf-8",
             errors="replace",
@@ -152,12 +166,3 @@ def _ask(where: str, python: str, path: str) -> _Answer:
         return msgspec.json.decode((lines["out"] or [""])[-1], type=_Answer)
     except msgspec.DecodeError as error:
         raise UsageError(f"{where} does not say what suite it has ({error})") from error
-
-
-def _with_path(env: dict[str, str], path: str) -> dict[str, str]:
-    """``path`` before what is on Python's path already; the parent's own suite is taken off it."""
-    own = environment.ROOT.parent.resolve()
-    rest = [part for part in env.get("PYTHONPATH", "").split(os.pathsep) if part and Path(part).resolve() != own]
-    found = {name: value for name, value in env.items() if name != "PYTHONPATH"}
-    parts = [path, *rest] if path else rest
-    return found | {"PYTHONPATH": os.pathsep.join(parts)} if parts else found

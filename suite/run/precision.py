@@ -20,7 +20,7 @@ import numpy as np
 from suite import tasks
 from suite.errors import UsageError
 from suite.measure import protocol
-from suite.run import files
+from suite.run import answers, files, folders
 from suite.run.driver import Settings
 from suite.run.workers import Worker, WorkerDied
 from suite.run.workers import environment as worker_environment
@@ -95,8 +95,10 @@ def measure(
     """
     config = tasks.get(case.task).configure(case.variant, case.size)
     ladder = rungs(case.task, config)
+    folders.check(folder, may_be=("a run",))
     try:
         (folder / "logs").mkdir(parents=True, exist_ok=True)
+        held = folders.lock(folder)
         (folder / "arrays").mkdir(exist_ok=True)
         write(folder, [])
     except OSError as error:
@@ -114,6 +116,7 @@ def measure(
             points.append(_compared(point, found, arrays))
             write(folder, points)
             listener("done")
+    del held
     return points
 
 
@@ -124,11 +127,17 @@ def _points(case: Case, backend: str, ladder: Sequence[Rung], inputs: Path, fold
         for rung in ladder:
             yield Point(case.key, backend, rung.method, rung.setting, "unavailable", search.reason), None
         return
-    env = worker_environment("float64", "cpu", settings.threads, search.julia if backend == "julia" else None)
+    julia = search.julia if backend == "julia" else None
+    env = worker_environment("float64", "cpu", settings.threads, julia, settings.keep)
     log = folder / "logs" / f"precision-{case.task}-{backend}.log"
     todo = list(ladder)
     while todo:  # a dead worker costs one point
-        with Worker(env, log, settings.threads, settings.command) as worker:
+        try:
+            worker = Worker(env, log, settings.threads, settings.command)
+        except WorkerDied as death:
+            yield _point(case, backend, todo.pop(0), protocol.Failure(death.outcome, str(death)), folder)
+            continue
+        with worker:
             opened = False
             while todo and worker.alive:
                 rung = todo.pop(0)
@@ -172,6 +181,9 @@ def _point(
         if isinstance(reply, protocol.Failure):
             outcome, reason = reply.outcome, f"{reply.reason} {reply.mend}".strip()
         return Point(case.key, backend, rung.method, rung.setting, outcome, reason), None
+    if told := answers.wrong_arrays(folder / "arrays" / "precision.npz", "gradient", reply.value):
+        reason = f"the worker's answer is not to be believed: {told}"
+        return Point(case.key, backend, rung.method, rung.setting, "error", reason), None
     counts = reply.invariants
     forward = counts.get("adaptive_evaluations", counts.get("rhs_evaluations"))
     # Without a count of its own a gradient goes through each stage once in each direction.

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from suite.measure import protocol
+from suite.run.processors import Claim
 from suite.run.workers import Worker, WorkerDied
 
 Answer = TypeVar("Answer", protocol.Ready, protocol.Result, protocol.Sampled)
@@ -35,6 +36,11 @@ class Relay:
         self._worker: Worker | None = None
         self._opened: protocol.Ready | protocol.Failure | None = None
 
+    @property
+    def claim(self) -> Claim | None:
+        """The processors of the worker, while there is one."""
+        return None if self._worker is None else self._worker.claim
+
     def open(self, on_phase: OnPhase = lambda name: None) -> protocol.Ready | protocol.Failure:
         """An opened worker, or why there is none. A refusal to open stands; after a death the next call tries again."""
         if isinstance(self._opened, protocol.Failure):
@@ -43,12 +49,12 @@ class Relay:
             self._end(None)
         if self._opened is None:
             on_phase("starting the worker")
-            self._worker = self._start()
             try:
+                self._worker = self._start()
                 reply = self._worker.ask(self._opening(), self.time_limit, on_phase)
             except WorkerDied as death:
                 return protocol.Failure(death.outcome, str(death))
-            self._opened = _expected(reply, protocol.Ready)
+            self._opened = self._in_place(_expected(reply, protocol.Ready))
         return self._opened
 
     def retire(self) -> None:
@@ -65,7 +71,13 @@ class Relay:
             reply = self._worker.ask(request, self.time_limit, on_phase)
         except WorkerDied as death:
             return protocol.Failure(death.outcome, str(death))
-        return _expected(reply, expected)
+        return self._in_place(_expected(reply, expected))
+
+    def _in_place(self, answer: Answer | protocol.Failure) -> Answer | protocol.Failure:
+        """The answer, unless the worker gave it on other processors than its own."""
+        if isinstance(answer, protocol.Failure) or self._worker is None or not (told := self._worker.strayed()):
+            return answer
+        return protocol.Failure("error", told)
 
     def close(self) -> None:
         """Ends the worker, if there is one."""

@@ -34,31 +34,41 @@ class Entry(msgspec.Struct, frozen=True):
     precision: str
     threads: int
     rates: Rates
+    origin: str = ""
+    """Of which machine."""
 
 
 class Book:
     """The rates of a report folder, measured once for each key and kept in ``rates.json``.
 
+    Those of another machine than ``origin`` names are not taken.
+
     Raises:
         UsageError: if the file is there and cannot be read.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, origin: str = "") -> None:
         self.path = folder / FILE
+        self.origin = origin
         self._known: dict[Key, Rates] = {}
         if self.path.exists():
             try:
                 entries = msgspec.json.decode(self.path.read_bytes(), type=list[Entry])
             except (OSError, msgspec.DecodeError) as error:
                 raise UsageError(f"cannot read the device's rates in {self.path} ({error}): remove the file") from error
-            self._known = {Key(e.backend, e.device, e.precision, e.threads): e.rates for e in entries}
+            mine = [entry for entry in entries if entry.origin == origin]
+            self._known = {Key(e.backend, e.device, e.precision, e.threads): e.rates for e in mine}
+
+    def forget(self) -> None:
+        """Has all of them measured again."""
+        self._known = {}
 
     def get(self, key: Key) -> Rates | None:
         return self._known.get(key)
 
     def note(self, key: Key, rates: Rates) -> None:
         self._known[key] = rates
-        text = msgspec.json.encode([Entry(*key, rates) for key, rates in self._known.items()])
+        text = msgspec.json.encode([Entry(*key, rates, self.origin) for key, rates in self._known.items()])
         try:
             files.write_atomically(self.path, msgspec.json.format(text, indent=1).decode() + "\n")
         except OSError as error:

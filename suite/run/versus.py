@@ -13,7 +13,7 @@ import msgspec
 
 from suite.measure import answers, clock, protocol
 from suite.records import Record
-from suite.run import files, installation, plan
+from suite.run import files, folders, installation, plan
 from suite.run.driver import Listener, Measured, Run, Settings
 from suite.run.installation import Installation
 from suite.run.relay import Relay
@@ -121,15 +121,17 @@ class Session:
                 listener,
             )
 
+        self.folder = folder
         self.name = uuid.uuid4().hex[:16]
         self.settings = settings
         self.before, self.after = run(BEFORE, other), run(AFTER, installation.this())
         self.runs = self.before, self.after
 
-    def start(self, *, resume: bool) -> None:
-        """Makes the folders, or opens them again; errors as in `Run.start`."""
+    def start(self, *, resume: bool, remeasure: bool = False) -> None:
+        """Makes the folders, or opens them again; as `Run.start`."""
+        folders.check(self.folder, may_be=("two runs in turn",))
         for run in self.runs:
-            run.start(resume=resume)
+            run.start(resume=resume, remeasure=remeasure)
 
     def run(self, chosen: Sequence[Cell]) -> tuple[list[Record], list[Record]]:
         """The records of both sides, that before first. A cell that is not final on both is measured on both again.

@@ -1,4 +1,4 @@
-"""Worker processes seen from the parent: started with their settings in the environment, and never trusted to live."""
+"""Worker processes seen from the parent: started with their settings in place, and never trusted to live."""
 
 from __future__ import annotations
 
@@ -7,17 +7,30 @@ import os
 import queue
 import signal
 import subprocess
-import sys
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import monotonic, perf_counter
 from types import TracebackType
 from typing import Self
 
-from suite.backends.find_julia import Julia
 from suite.measure import protocol
+from suite.run import answers, installation, processors, variables
+from suite.run.variables import environment
 
-COMMAND = (sys.executable, "-m", "suite.measure.worker")
+__all__ = ["COMMAND", "Worker", "WorkerDied", "environment"]
+
+COMMAND = installation.this().command
+STARTED = "DIFFPROG_STARTED"
+"""When the worker was started, s on the clock `time.perf_counter`, which is one for all processes of a machine."""
+CACHES = "DIFFPROG_CACHES"
+"""A folder for what is compiled in this worker; it is removed with it."""
+
+_AHEAD = 1000
+"""Lines that a worker may be ahead of its parent."""
+_PATIENCE = 10.0
+"""Seconds that a worker has to end in."""
 
 
 class WorkerDied(Exception):
@@ -28,49 +41,12 @@ class WorkerDied(Exception):
         self.outcome = outcome
 
 
-def environment(precision: str, device: str, threads: int, julia: Julia | None) -> dict[str, str]:
-    """The environment of a worker: this process's own, with precision and threads made explicit.
-
-    NumPy, PyTorch, XLA and Julia read these when they are loaded, so they must stand before the process starts.
-    """
-    count = str(threads)
-    settings = dict.fromkeys(
-        (
-            "OMP_NUM_THREADS",
-            "OPENBLAS_NUM_THREADS",
-            "MKL_NUM_THREADS",
-            "VECLIB_MAXIMUM_THREADS",
-            "NUMEXPR_NUM_THREADS",
-            "NPROC",  # the size of XLA's thread pool on the CPU
-        ),
-        count,
-    )
-    eigen = "true" if threads > 1 else "false"
-    flags = f"--xla_cpu_multi_thread_eigen={eigen} {os.environ.get('XLA_FLAGS', '')}".strip()
-    settings |= {
-        "JULIA_NUM_THREADS": "1",  # the tasks' threads are those of BLAS, on every backend
-        "XLA_FLAGS": flags,
-        "JAX_ENABLE_X64": "1" if precision == "float64" else "0",
-        "JAX_PLATFORMS": "cpu" if device == "cpu" else "cuda",
-        "NVIDIA_TF32_OVERRIDE": "0",
-        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as NVML numbers devices
-        "PYTHONHASHSEED": "0",
-        "PYTHONUNBUFFERED": "1",
-    }
-    if julia is not None:
-        settings |= julia.environment()
-    found = os.environ | settings
-    if precision == "tf32":
-        del found["NVIDIA_TF32_OVERRIDE"]  # the framework's own switches say what is rounded
-    return found
-
-
 class Worker:
     """One worker process. Use as a context manager: it does not outlive the block.
 
     Args:
-        env: its whole environment.
+        env: its whole environment, but for the caches of compiled code: where ``env`` names none, they are new and
+            empty.
         log: the file that takes its standard error.
         threads: on Linux the process is bound to this many processors, so that no framework can use more.
         command: what to start; tests start workers that fail.
@@ -78,28 +54,56 @@ class Worker:
 
     def __init__(self, env: dict[str, str], log: Path, threads: int, command: Sequence[str] = COMMAND) -> None:
         self.log = log
-        self.killed_for = ""
+        self._started = monotonic()
+        self._operator = self._device = ""
         self._oom_kills = _oom_kills()
-        with log.open("ab") as stderr:
-            self._log_start = stderr.tell()
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                env=env,
-                start_new_session=True,  # Ctrl-C reaches the parent, which then decides
-            )
-        _bind(self.process.pid, threads)
-        self._lines: queue.Queue[bytes] = queue.Queue()
+        try:
+            self._caches = tempfile.TemporaryDirectory(prefix="diffprog-", ignore_cleanup_errors=True)
+        except OSError as error:
+            raise WorkerDied("error", f"the worker cannot be started ({error})") from error
+        caches = {name: str(Path(self._caches.name) / folder) for name, folder in variables.CACHES.items()}
+        self.claim = processors.claim(threads)
+        self._gone = False
+        try:
+            with log.open("ab") as stderr, processors.bound(self.claim.processors) as bound:
+                self._log_start = stderr.tell()
+                self.process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=stderr,
+                    env=caches | env | {CACHES: self._caches.name, STARTED: repr(perf_counter())},
+                    start_new_session=True,  # Ctrl-C reaches the parent, which then decides
+                )
+            if not bound:
+                self.claim.release()
+                self.claim = processors.Claim()
+        except OSError as error:
+            self._let_go()
+            raise WorkerDied("error", f"the worker cannot be started ({error})") from error
+        except BaseException:
+            self._let_go()
+            raise
+        self._lines: queue.Queue[bytes] = queue.Queue(_AHEAD)
+        self._closing = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._lines.put(line)
-        self._lines.put(b"")
+        line = b"-"
+        with contextlib.suppress(OSError, ValueError):
+            while line and len(line) <= answers.LONGEST:
+                line = self.process.stdout.readline(answers.LONGEST + 1)
+                self._put(line)
+        self._put(b"")
+
+    def _put(self, line: bytes) -> None:
+        """Hands a line over; a worker that says more than is asked has to wait."""
+        while not self._closing.is_set():
+            with contextlib.suppress(queue.Full):
+                self._lines.put(line, timeout=0.1)
+                return
 
     def ask(
         self,
@@ -111,11 +115,16 @@ class Worker:
         """Sends a request and waits for the answer to it. Each step of a fit has the whole timeout to itself.
 
         Raises:
-            WorkerDied: if the worker ends first, answers nonsense, or takes more than ``timeout`` seconds.
+            WorkerDied: if the worker ends first, answers what can be no answer, or takes more than ``timeout`` seconds.
         """
-        from time import monotonic
-
         assert self.process.stdin is not None
+        if isinstance(request, protocol.Open):
+            self._device = request.device
+        if isinstance(request, protocol.Prepare):
+            self._operator = request.operator
+        asked = self._started if isinstance(request, protocol.Open) else monotonic()
+        if not self._lines.empty() and (line := self._lines.get()):
+            raise self._refused("crashed", f"the worker spoke before it was asked: {answers.clean(_text(line))[:200]}")
         try:
             self.process.stdin.write(protocol.encode(request) + b"\n")
             self.process.stdin.flush()
@@ -126,28 +135,62 @@ class Worker:
             try:
                 line = self._lines.get(timeout=max(0.0, deadline - monotonic()))
             except queue.Empty:
-                self.kill()
-                raise WorkerDied("timed_out", f"no answer within {timeout:g} s; the worker was stopped") from None
-            if not line:
-                raise self._died()
-            try:
-                reply: protocol.Reply = protocol.decode_reply(line)
-            except ValueError as error:
-                self.kill()
-                raise WorkerDied("crashed", f"the worker's answer cannot be read ({error})") from error
+                raise self._refused("timed_out", f"no answer within {timeout:g} s; the worker was stopped") from None
+            reply = self._decoded(line)
+            if told := answers.wrong(request, reply, monotonic() - asked, self._operator):
+                raise self._refused("error", f"the worker's answer is not to be believed: {answers.clean(told)}")
             if isinstance(reply, protocol.Phase):
-                on_phase(reply.name)
+                on_phase(answers.clean(reply.name)[:80])
             elif isinstance(reply, protocol.Step):
                 deadline = monotonic() + timeout
                 on_step(reply)
+            elif isinstance(reply, protocol.Failure):
+                return protocol.Failure(reply.outcome, answers.clean(reply.reason), answers.clean(reply.mend))
             elif isinstance(request, protocol.Open) and isinstance(reply, protocol.Ready):
                 told = protocol.mismatch(request.protocol, reply.protocol)
                 return protocol.Failure("error", told) if told else reply
             else:
                 return reply
 
+    def _decoded(self, line: bytes) -> protocol.Reply:
+        if not line:
+            raise self._died()
+        if len(line) > answers.LONGEST:
+            raise self._refused("crashed", f"the worker's answer is longer than {answers.LONGEST} bytes")
+        try:
+            reply: protocol.Reply = protocol.decode_reply(line)
+        except (ValueError, RecursionError) as error:
+            raise self._refused("crashed", f"the worker's answer cannot be read ({error})") from error
+        return reply
+
+    def _refused(self, outcome: str, reason: str) -> WorkerDied:
+        """Ends the worker: what it says next could be taken for the answer to another question."""
+        self.kill()
+        return WorkerDied(outcome, reason)
+
+    def _let_go(self) -> None:
+        if not self._gone:
+            self._gone = True
+            self.claim.release()
+            self._caches.cleanup()
+
+    def strayed(self) -> str:
+        """What is wrong with the processors that the worker runs on, or an empty string."""
+        if self._device != "cpu":  # a driver's threads may go where the device is near
+            return ""
+        beyond = processors.strayed(self.process.pid, self.claim)
+        if not beyond:
+            return ""
+        return (
+            f"the worker was bound to processor {', '.join(map(str, self.claim.processors))} for --threads, and has "
+            f"rebound itself to run on {', '.join(map(str, sorted(beyond)))} as well"
+        )
+
     def _died(self) -> WorkerDied:
-        code = self.process.wait()
+        try:
+            code = self.process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            return self._refused("crashed", f"the worker closed its output and lived on{self._last_words()}")
         last = self._last_words()
         if code >= 0:
             return WorkerDied("crashed", f"the worker ended with exit code {code}{last}")
@@ -176,18 +219,20 @@ class Worker:
         except ProcessLookupError:
             pass
         self.process.wait()
+        self._closing.set()
         self._reader.join()
         for pipe in (self.process.stdin, self.process.stdout):
             assert pipe is not None
             with contextlib.suppress(OSError):  # what was still to be written has no reader any more
                 pipe.close()
+        self._let_go()
 
     def close(self) -> None:
         """Asks the process to end, and ends it if it does not."""
         assert self.process.stdin is not None
         try:
             self.process.stdin.close()
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=_PATIENCE)
         except (OSError, subprocess.TimeoutExpired):
             pass
         self.kill()
@@ -204,11 +249,8 @@ class Worker:
             self.kill()
 
 
-def _bind(pid: int, threads: int) -> None:
-    if hasattr(os, "sched_setaffinity"):
-        allowed = sorted(os.sched_getaffinity(0))
-        with contextlib.suppress(OSError):  # it has ended already, or the system forbids it
-            os.sched_setaffinity(pid, allowed[-threads:])  # the first takes the interrupts
+def _text(line: bytes) -> str:
+    return line.decode(errors="replace").strip()
 
 
 def _oom_kills() -> int:

@@ -108,19 +108,21 @@ def test_an_unwritable_folder_is_told(tmp_path: Path) -> None:
 def test_written_and_checked_through_workers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As a user does it: write, check, and check again after the gradient has changed in one component."""
     kept, arguments = tmp_path / "kept", ["baseline", "check", "--task", "qcbm", "--backend", "numpy"]
-    golden.write(kept, tmp_path / "work", [CASE], driver.Settings(samples=0), lambda what, cell: None)
+    chosen = golden.cases(["qcbm"], ["tiny"])
+    golden.write(kept, tmp_path / "work", chosen, driver.Settings(samples=0), lambda what, cell: None)
     arguments += ["--baselines", str(kept)]
     with pytest.raises(SystemExit) as ended:
         cli.app(arguments)
     assert ended.value.code == 0
-    assert "numpy: 5 cells against the baselines, 0 regressed" in capsys.readouterr().out
+    assert "numpy: 10 cells against the baselines, 0 regressed" in capsys.readouterr().out
 
     baseline = baselines.read(kept, "qcbm")
-    (entry,) = baseline.cases
+    (entry,) = [one for one in baseline.cases if one.variant == CASE.variant]
     gradient = baselines.decode(entry.derivatives["gradient"]).copy()
     gradient[7] *= 1.01
     entry = msgspec.structs.replace(entry, derivatives=entry.derivatives | {"gradient": baselines.encode(gradient)})
-    baselines.write(kept, msgspec.structs.replace(baseline, cases=[entry]))
+    cases = [entry if one.variant == CASE.variant else one for one in baseline.cases]
+    baselines.write(kept, msgspec.structs.replace(baseline, cases=cases))
     with pytest.raises(SystemExit) as ended:
         cli.app([*arguments, "--operator", "gradient"])
     assert ended.value.code == 1
@@ -152,3 +154,19 @@ def test_a_request_that_no_baseline_knows_is_told(tmp_path: Path) -> None:
     request = plan.Request(tasks=("qcbm",), sizes=("large",), backends=("numpy",))
     with pytest.raises(UsageError, match="none of the cases"):
         golden.check(written(tmp_path), tmp_path / "w", request, driver.Settings(), lambda n: lambda what, cell: None)
+
+
+@pytest.mark.parametrize("missing", ["variant", "jvp", "gradient"])
+def test_a_baseline_that_lacks_something_does_not_pass(tmp_path: Path, missing: str) -> None:
+    """What is not there cannot have been compared."""
+    folder = Path(__file__).parents[2] / "reports" / "baselines"
+    baseline = baselines.read(folder, "qcbm")
+    kept = [one for one in baseline.cases if missing != "variant" or one.variant != "gaussian"]
+    for index, one in enumerate(kept):
+        derivatives = {name: text for name, text in one.derivatives.items() if name != missing}
+        kept[index] = msgspec.structs.replace(one, derivatives=derivatives)
+    baselines.write(tmp_path, msgspec.structs.replace(baseline, cases=kept))
+    request = plan.Request(tasks=("qcbm",), backends=("numpy",), operators=("gradient", "jvp"))
+    told = "lacks qcbm-gaussian-tiny-seed0" if missing == "variant" else f"lacks its {missing}"
+    with pytest.raises(UsageError, match=f"{told}: `diffprog baseline write` makes a whole one"):
+        golden.check(tmp_path, tmp_path / "w", request, driver.Settings(samples=0), lambda n: lambda what, cell: None)

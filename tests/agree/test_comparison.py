@@ -135,6 +135,7 @@ def test_what_cannot_be_compared_is_neither_same_nor_regressed(tmp_path: Path) -
     (c / "arrays" / record().cell.case.key / f"{record().cell.key}.npz").write_bytes(b"PK damaged")
     (change,) = compare(a, c).changes
     assert (change.kind, change.reason) == ("not compared", "the arrays of B are missing or damaged")
+    assert compare(a, b).exit_code() == compare(a, c).exit_code() == 2  # it must not pass for a comparison
 
 
 def test_a_jvp_is_judged_relative_to_the_gradient(tmp_path: Path) -> None:

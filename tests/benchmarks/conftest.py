@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from suite import tasks
 from suite.backends import find_julia
 from suite.measure import protocol
-from suite.run import files
+from suite.run import files, variables
 from suite.run.workers import Worker, environment
 from suite.spec import Case
 
@@ -32,9 +32,10 @@ CLOCK = WorkerClock()
 class Bench:
     """One prepared cell; ``call`` has the worker time one call and moves the clock on by what it took."""
 
-    def __init__(self, worker: Worker, engine: str) -> None:
+    def __init__(self, worker: Worker, engine: str, switches: dict[str, str]) -> None:
         self.worker = worker
         self.engine = engine
+        self.switches = switches
 
     def call(self, phase: str) -> None:
         reply = self.worker.ask(protocol.Sample(phase), timeout=600)
@@ -42,29 +43,47 @@ class Bench:
         CLOCK.seconds += reply.seconds
 
 
+Workers = dict[tuple[str, str], tuple[Worker, dict[str, str]]]
+"""By task and backend: a worker, and the switches that it was opened with."""
+
+
 @pytest.fixture(scope="module")
-def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, str], Worker]]:
+def workers() -> Iterator[Workers]:
     """One worker for each task and backend, started when first asked for."""
-    started: dict[tuple[str, str], Worker] = {}
+    started: Workers = {}
     yield started
-    for worker in started.values():
+    for worker, _ in started.values():
         worker.close()
 
 
-def prepare(workers: dict[tuple[str, str], Worker], folder: Path, case: Case, backend: str, method: str) -> Bench:
+def refuse_what_slows(environment: Mapping[str, str], switches: Mapping[str, str]) -> None:
+    """A benchmark is of the program that users run: it fails under a switch that spares compilers their work, whether
+    it stands in a worker's environment or the framework says so.
+    """
+    told = variables.slowing(environment)
+    told += [f"{name}: {said}" for name, said in switches.items() if name in ("jit", "optimisations", "compile")]
+    told += [f"optimisation: {level}" for name, level in switches.items() if name == "optimisation" and level != "2"]
+    if told:
+        pytest.fail(f"no benchmark: the worker would run under {', '.join(told)}", pytrace=False)
+
+
+def prepare(workers: Workers, folder: Path, case: Case, backend: str, method: str) -> Bench:
     """The cell, ready in its worker; skips where the backend or method is not to be had."""
     search = find_julia.find() if backend == "julia" else find_julia.Search()
     if backend == "julia" and search.julia is None:
         pytest.skip(f"Julia is unavailable: {search.reason}")
     threads = int(os.environ.get("DIFFPROG_THREADS", "1"))
-    worker = workers.get((case.task, backend))
-    if worker is None:
+    if (case.task, backend) not in workers:
         env = environment("float64", "cpu", threads, search.julia)
-        worker = workers[case.task, backend] = Worker(env, folder / f"{case.task}-{backend}.log", threads)
-        ask(worker, protocol.Open(backend, "float64", "cpu", threads, protocol.VERSION))
+        worker = Worker(env, folder / f"{case.task}-{backend}.log", threads)
+        workers[case.task, backend] = worker, {}
+        opened = ask(worker, protocol.Open(backend, "float64", "cpu", threads, protocol.VERSION))
+        refuse_what_slows(env, opened.switches)
+        workers[case.task, backend] = worker, opened.switches
+    worker, switches = workers[case.task, backend]
     inputs = str(files.write_inputs(folder, case))
     ready = ask(worker, protocol.Prepare(case.task, case.variant, case.size, method, inputs))
-    return Bench(worker, ready.made_with)
+    return Bench(worker, ready.made_with, switches)
 
 
 def ask(worker: Worker, request: protocol.Request) -> protocol.Ready:

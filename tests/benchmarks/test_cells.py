@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from suite.run.workers import Worker
 from suite.spec import BACKENDS, Case
-from tests.benchmarks.conftest import CLOCK, cells, prepare
+from tests.benchmarks.conftest import CLOCK, Workers, cells, prepare
 
 ROUNDS = 9
 
@@ -23,7 +22,7 @@ ROUNDS = 9
 @pytest.mark.benchmark(timer=CLOCK, min_rounds=ROUNDS)
 def test_cell(
     benchmark: Any,
-    workers: dict[tuple[str, str], Worker],
+    workers: Workers,
     tmp_path: Path,
     case: Case,
     method: str,
@@ -33,5 +32,6 @@ def test_cell(
     bench = prepare(workers, tmp_path, case, backend, method)
     benchmark.group = f"{case.key} {phase}"
     benchmark.extra_info.update(backend=backend, method=method, engine=bench.engine, unit="s", device="cpu")
+    benchmark.extra_info.update(switches=bench.switches)
     benchmark.pedantic(bench.call, args=(phase,), rounds=ROUNDS, warmup_rounds=2, iterations=1)
     assert benchmark.stats.stats.rounds == ROUNDS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import signal
 import sys
@@ -14,6 +15,10 @@ import numpy as np
 from suite.measure import protocol, worker
 
 fault, method = sys.argv[1:]
+
+
+def full(path: Any, **arrays: Any) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class Faulty(worker.Worker):
@@ -45,6 +50,9 @@ class Faulty(worker.Worker):
                 raise RuntimeError("the sky fell")
             case "memory":
                 np.zeros(2**50)
+            case "disk":
+                os.dup2(os.open("/dev/full", os.O_WRONLY), 2)  # the log lies on it too
+                np.savez = full  # type: ignore[assignment]
             case "NaN" | "sign" | "work":
                 self.corrupt()
             case "value NaN" | "value 0" | "value float32" | "late value" | "late gradient" | "kept" | "kept value":

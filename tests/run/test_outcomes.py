@@ -15,7 +15,7 @@ import pytest
 from suite.backends.find_julia import Search
 from suite.records import Journal, Record
 from suite.run import driver, plan
-from tests.conftest import Runner
+from tests.conftest import SPARING, Runner
 
 FAULTY = str(Path(__file__).with_name("faulty_worker.py"))
 REQUEST = plan.Request(
@@ -34,6 +34,7 @@ REQUEST = plan.Request(
         ("hang", "timed_out", "no answer within 10 s"),
         ("exception", "error", "RuntimeError: the sky fell"),
         ("memory", "out_of_memory", "Unable to allocate"),
+        ("disk", "error", r"No space left on device: the result's \d+ bytes"),
         ("NaN", "disagrees", r"1 of 4 gradient components are not finite, the first is A\[0,1\]"),
         ("sign", "disagrees", "the gradient is off by 2.00e"),
         ("work", "disagrees", "work invariant steps is 9 where the task demands 10"),
@@ -70,7 +71,8 @@ def test_resume_runs_what_has_no_final_outcome(run: Runner, tmp_path: Path) -> N
 def test_a_run_killed_half_way_keeps_its_cells_and_resumes(run: Runner, tmp_path: Path) -> None:
     code = (
         "import sys, pathlib; from suite.run import driver, plan\n"
-        "r = driver.Run(pathlib.Path(sys.argv[1]), driver.Settings(seconds=0.0, command=sys.argv[2:]))\n"
+        f"settings = driver.Settings(seconds=0.0, command=sys.argv[2:], keep={SPARING})\n"
+        "r = driver.Run(pathlib.Path(sys.argv[1]), settings)\n"
         "r.start(resume=False)\n"
         "methods = ('discrete', 'checkpointed')\n"
         "r.run(plan.cells(plan.Request(('flow',), ('quadratic',), backends=('numpy',), methods=methods)))\n"

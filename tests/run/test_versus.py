@@ -27,7 +27,7 @@ SAMPLED = "return protocol.Sampled(run(request.calls) / request.calls)"
 WORKER = "measure/worker.py"
 WRONG = (WORKER, "arrays[self.operator] = cell.fetch(result)", "g = cell.fetch(result)\n            "
          "arrays[self.operator] = g * (1 + 1e-9)")  # fmt: skip
-SLOW = (WORKER, SAMPLED, SAMPLED.replace("run(", "100 * run(", 1))
+SLOW = (WORKER, SAMPLED, SAMPLED.replace("run(request.calls)", "run(3 * request.calls)", 1))
 Copy = Callable[..., Path]
 
 
@@ -222,17 +222,12 @@ def test_ctrl_c_keeps_what_is_done_on_both_sides(copy: Copy, tmp_path: Path) -> 
 
 
 def test_a_python_is_an_installation_too(copy: Copy, tmp_path: Path) -> None:
-    """Another Python finds its own suite, though the parent's is on PYTHONPATH; what else is there stays."""
+    """Another Python finds its own suite, whatever the parent's environment says."""
     other, python = copy(), tmp_path / "python"
     python.write_text(f'#!/bin/sh\nPYTHONPATH="{other}:$PYTHONPATH" exec "{sys.executable}" "$@"\n')
     python.chmod(0o755)
     found = installation.find(str(python))
-    assert (found.home, found.path, found.command[0]) == (other / "suite", "", str(python))
-    path = os.pathsep.join([str(ROOT), "/elsewhere"])
-    assert found.environment({"PYTHONPATH": path}) == {"PYTHONPATH": "/elsewhere"}
-    assert found.environment({"PYTHONPATH": str(ROOT)}) == {}
-    named = installation.find(str(other)).environment({"PYTHONPATH": path})
-    assert named == {"PYTHONPATH": os.pathsep.join([str(other), "/elsewhere"])}
+    assert (found.home, found.command[0]) == (other / "suite", str(python))
 
 
 def test_each_side_has_its_own_julia_package(copy: Copy) -> None:

@@ -203,10 +203,9 @@ def test_references_that_do_not_fit_are_refused(numpy_run: Path, tmp_path: Path)
     with pytest.raises(UsageError, match="holds no records"):
         borrowed(tmp_path / "b", tmp_path / "nowhere", CHECKPOINTED)
     with pytest.raises(UsageError, match="another run's folder"):
-        borrowed(theirs, theirs, CHECKPOINTED)
-    mine = tmp_path / "mine" / "arrays" / "flow-quadratic-tiny-seed0" / "inputs.npz"
-    mine.parent.mkdir(parents=True)
-    files.save(mine, {"params": np.zeros(2)})
+        borrowed(numpy_run, numpy_run, CHECKPOINTED)
+    borrowed(tmp_path / "mine", numpy_run, CHECKPOINTED)
+    files.save(tmp_path / "mine" / "arrays" / "flow-quadratic-tiny-seed0" / "inputs.npz", {"params": np.zeros(2)})
     with pytest.raises(UsageError, match="holds other inputs"):
         borrowed(tmp_path / "mine", numpy_run, CHECKPOINTED)
 

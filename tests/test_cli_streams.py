@@ -162,6 +162,14 @@ def test_ctrl_c_at_the_start_of_a_run(at: str, kind: str, tmp_path: Path) -> Non
     assert again.returncode == 0, again
 
 
+def test_a_library_that_cannot_be_loaded_is_told(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("raise TypeError('of\\nanother – version')", encoding="utf-8")
+    done = start("list", env={"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 3
+    assert done.stderr.startswith(b"diffprog: a library cannot be loaded (TypeError: of another \\u2013 version); ")
+    assert done.stderr.count(b"\n") == 1
+
+
 def test_ctrl_c_that_is_ignored_stays_ignored(copy: Path) -> None:
     """As `nohup` and a shell's background jobs have it."""
     code = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" + INTERRUPTED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -15,11 +16,12 @@ def main() -> None:
     if listening:
         signal.signal(signal.SIGINT, _too_early)
     _open_what_is_closed()
-    from suite import cli_guard  # the libraries, for a second or more
-
+    try:
+        from suite import cli_guard  # the libraries, for a second or more
+    except Exception as error:
+        told = f"{type(error).__name__}: {error}".encode("ascii", "backslashreplace").decode().replace("\n", " ")
+        sys.exit(_say(f"a library cannot be loaded ({told}); python -c 'import suite.cli_guard' shows where.", 3))
     code = cli_guard.guarded(sys.argv[1:], listening=listening)
-    if listening:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: nothing of Python's ending is to be seen
     sys.exit(code)
 
 
@@ -34,8 +36,14 @@ def __getattr__(name: str) -> Any:
 
 def _too_early(number: int, frame: FrameType | None) -> None:
     """At once: an exception might be swallowed, or turned into another, within a library's import."""
-    os.write(2, b"diffprog: stopped before anything began.\n")
-    os._exit(130)
+    os._exit(_say("stopped before anything began.", 130))
+
+
+def _say(text: str, code: int) -> int:
+    """A sentence on standard error, without the libraries."""
+    with suppress(OSError):
+        os.write(2, f"diffprog: {text}\n".encode("ascii"))
+    return code
 
 
 def _open_what_is_closed() -> None:

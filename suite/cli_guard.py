@@ -35,6 +35,8 @@ def guarded(arguments: Sequence[str], *, listening: bool = False) -> int:
         signal.signal(signal.SIGINT, _interrupt)
     with lenient() as lost:
         code = _run(arguments)
+        if listening:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: nothing of Python's ending is to be seen
         sys.stdout.flush()
         if lost.reason:
             console.warn(f"diffprog: standard output could not be written ({lost.reason})", "bold red")

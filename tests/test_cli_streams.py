@@ -39,6 +39,8 @@ CODES = [
 ]
 INTERRUPTED = """
 import os, signal, sys
+if "ignored" not in os.environ:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests' own shell may ignore it
 at, kind, *arguments = sys.argv[1:]
 done = False
 def now():
@@ -162,8 +164,16 @@ def test_ctrl_c_at_the_start_of_a_run(at: str, kind: str, tmp_path: Path) -> Non
     assert again.returncode == 0, again
 
 
+def test_a_library_that_cannot_be_loaded_is_told(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("raise TypeError('of\\nanother – version')", encoding="utf-8")
+    done = start("list", env={"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 3
+    assert done.stderr.startswith(b"diffprog: a library cannot be loaded (TypeError: of another \\u2013 version); ")
+    assert done.stderr.count(b"\n") == 1
+
+
 def test_ctrl_c_that_is_ignored_stays_ignored(copy: Path) -> None:
     """As `nohup` and a shell's background jobs have it."""
     code = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" + INTERRUPTED
-    done = start("index.html.part", "open", "report", str(copy), code=code)
+    done = start("index.html.part", "open", "report", str(copy), code=code, env={"ignored": "1"})
     assert done.returncode == 0, done

@@ -186,7 +186,9 @@ def _ask(executable: str, project: str, depot: str) -> tuple[tuple[str, ...] | N
     load_path = os.pathsep.join(["@", str(package_folder()), "@v#.#", "@stdlib"])
     environment = {k: v for k, v in os.environ.items() if k != "JULIA_PROJECT"} | {"JULIA_LOAD_PATH": load_path}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=120, env=environment, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return None, f"{executable} does not start ({error})"
     if done.returncode != 0 or done.stdout.count("\n") < 6:

@@ -8,7 +8,10 @@ struct Kept
     is_tuple::Bool
 end
 
-"Everything that callers hold the key of."
+"""
+Everything that callers hold the key of. Operations and pullbacks have the identity of the request that made them: so the caller
+knows it, though the reply be lost. Lent arrays, of which a reply may have several, are numbered downwards from -1.
+"""
 struct Table
     operations::Dict{Int,Operation}
     kept::Dict{Int,Kept}
@@ -20,9 +23,9 @@ end
 
 Table() = Table(Dict(), Dict(), Dict(), Set(), Ref(0))
 
-function put!(shelf::Dict{Int}, table::Table, entry)
-    key = table.last[] += 1
-    shelf[key] = entry
+function lend!(table::Table, array)
+    key = table.last[] -= 1
+    table.lent[key] = array
     return key
 end
 
@@ -39,19 +42,26 @@ end
 
 Base.showerror(io::IO, refusal::Refusal) = print(io, refusal.text)
 
+"What is asked for is not here, or not any more."
+struct Gone <: Exception
+    text::String
+end
+
+Base.showerror(io::IO, gone::Gone) = print(io, gone.text)
+
 operation(table::Table, key) =
-    get(() -> throw(Refusal("there is no function $key: it was loaded elsewhere")), table.operations, key)
-kept(table::Table, key) = get(() -> throw(Refusal("pullback $key is gone: it was released")), table.kept, key)
+    get(() -> throw(Gone("there is no function $key: it was loaded elsewhere")), table.operations, key)
+kept(table::Table, key) = get(() -> throw(Gone("pullback $key is gone: it was released")), table.kept, key)
 
 rule(rule, name) = rule === nothing ? throw(Refusal("the Julia function has no $name rule")) : rule
 
 """
-    load!(table, code, data) -> key
+    load!(table, identity, code, data) -> key
 
 Evaluates `code` in a module of its own that uses `DiffProgTasks.Bridge`. Its last value is a function or an `Operation`; or, where there is `data`, a
 function of the named tuple `data` that makes one.
 """
-function load!(table::Table, code::String, data::NamedTuple)
+function load!(table::Table, identity::Int, code::String, data::NamedTuple)
     name = gensym(:Interop)
     space = Core.eval(Main, Expr(:module, true, name, quote
         import DiffProgTasks
@@ -60,7 +70,8 @@ function load!(table::Table, code::String, data::NamedTuple)
     found = Base.include_string(space, code, "interop")
     isempty(data) || (found = Base.invokelatest(found, data))
     found isa Operation || (found = Base.invokelatest(Operation, found))
-    return put!(table.operations, table, found)
+    table.operations[identity] = found
+    return identity
 end
 
 primal(table::Table, key, x) = results(table, key, Base.invokelatest(operation(table, key).f, x...))
@@ -70,11 +81,12 @@ function results(table::Table, key, y)
     return parts(y)
 end
 
-function forward(table::Table, key, x)
+function forward(table::Table, identity::Int, key, x)
     reverse = rule(operation(table, key).reverse, "reverse")
     y, pullback = Base.invokelatest(reverse, x...)
     outputs = results(table, key, y)
-    return outputs, put!(table.kept, table, Kept(pullback, x, length(outputs), y isa Tuple))
+    table.kept[identity] = Kept(pullback, x, length(outputs), y isa Tuple)
+    return outputs, identity
 end
 
 function pullback(table::Table, key, ȳ)

@@ -1,19 +1,24 @@
 # How calls cross: a request and a reply are vectors of Int64, and arrays are named in them by where their memory is.
 #
-# Request: bytes of the caller's arena, what, key, number, count of released keys, these keys, count of arrays, arrays.
-# Reply: bytes of the arena of replies, status, key, count of arrays, arrays.
+# Request: bytes of the caller's arena, identity, what, key, number, count of released keys, these keys, count of arrays, arrays.
+# Reply: identity of the request, status, key, count of arrays, count of the words that describe them, these words.
+# An identity is no other request's. The caller may have given up on an earlier one: it knows its own reply by that.
 # An array: dtype (an index of TYPES), number of dimensions, dimensions as in C, where; and in a reply the key to
 # release when it is no longer in use, 0 if it is the caller's to copy. A Float64 alone may be in the message: NUMBER, its bits.
 # Nothing: 0.
 #
 # `entry` is called in this process: `where` is an address. `serve` is called from another one, with an arena of shared memory for
-# either direction: `where` is an offset there. Texts cross as arrays of UInt8.
+# either direction: `where` is an offset there. The first five words of its reply go through a pipe, as a whole; the others begin the arena
+# of replies. Both arenas are made by the caller. Texts cross as arrays of UInt8.
 
 const TYPES = (Float64, Float32, ComplexF64, ComplexF32, Int64, Int32, UInt8, Bool)
 const NUMBER = length(TYPES) + 1
 
-@enum Status OK = 0 FAILED = 1 INTERRUPTED = 2 REFUSED = 3
-@enum What LOAD = 0 CALL = 1 FORWARD = 2 PULLBACK = 3 PUSHFORWARD = 4 SECOND = 5 TIME = 6 NOTHING = 7
+# NO_ROOM: `key` bytes of replies are needed. The reply waits until MEMORY tells of them, and is dropped by any other request.
+# MEMORY: the arena of requests (`number` 0) or replies (1) has `key` bytes from now on; its path stands behind the arrays, as a count of bytes and
+# these, where it is another file.
+@enum Status OK = 0 FAILED = 1 INTERRUPTED = 2 REFUSED = 3 NO_ROOM = 4 GONE = 5
+@enum What LOAD = 0 CALL = 1 FORWARD = 2 PULLBACK = 3 PUSHFORWARD = 4 SECOND = 5 TIME = 6 NOTHING = 7 MEMORY = 8
 
 "Reads a request word by word; it is in memory that the caller keeps."
 mutable struct Reader
@@ -56,7 +61,7 @@ What a request asks for: its results and a key. `own`: the memory of its arrays 
 """
 function answer!(table::Table, reader::Reader, base::Ptr{UInt8}, own::Bool)
     next!(reader) # the arena's size, which is seen to
-    what, key, number = What(next!(reader)), next!(reader), next!(reader)
+    identity, what, key, number = next!(reader), What(next!(reader)), next!(reader), next!(reader)
     for _ in 1:next!(reader)
         release!(table, next!(reader))
     end
@@ -64,14 +69,14 @@ function answer!(table::Table, reader::Reader, base::Ptr{UInt8}, own::Bool)
     what === CALL && return unaliased(primal(table, key, x), x), 0
     if what === FORWARD
         own || map!(copied, x, x)
-        results, key = forward(table, key, x)
+        results, key = forward(table, identity, key, x)
         return unaliased(results, x), key
     end
     what === PULLBACK && return unaliased(pullback(table, key, x), x), 0
     what === PUSHFORWARD && return pushforward(table, key, x[1:number], x[(number + 1):end]), 0
     what === SECOND &&
         return second(table, key, x[1:number], x[(number + 1):(2number)], x[(2number + 1):end]), 0
-    what === LOAD && return Any[], load!(table, String(copy(x[1])), named(String(copy(x[2])), x[3:end]))
+    what === LOAD && return Any[], load!(table, identity, String(copy(x[1])), named(String(copy(x[2])), x[3:end]))
     what === TIME && return Any[time_calls(table, key, x, abs(number), number < 0)], 0
     return Any[], length(table.kept) + length(table.lent) # NOTHING, but to see what is held
 end
@@ -99,15 +104,34 @@ end
 
 "The status, the key and the results of a request, whatever happens."
 function settle!(table::Table, reader::Reader, base::Ptr{UInt8}, own::Bool)::Tuple{Status,Int,Vector{Any}}
+    identity = unsafe_load(reader.place, 2)
     try
         results, key = own ? answer!(table, reader, base, own) : reenable_sigint(() -> answer!(table, reader, base, own))
         return OK, key, map!(storable, results, results)
     catch error
+        delete!(table.kept, identity) # it was interrupted, or failed, when it had kept it already
         error isa InterruptException && return INTERRUPTED, 0, Any[]
-        texts = (nameof(typeof(error)), sprint(showerror, error), sprint(Base.show_backtrace, catch_backtrace()))
-        return error isa Refusal ? REFUSED : FAILED, 0, Any[Vector{UInt8}(first(string(text), 6000)) for text in texts]
+        status = error isa Refusal ? REFUSED : error isa Gone ? GONE : FAILED
+        return status, 0, told(error, catch_backtrace())
     end
 end
+
+"The type, the message and the backtrace of an exception; how to show it may be the user's, and fail as well."
+function told(error, backtrace)
+    parts = (
+        () -> string(nameof(typeof(error))),
+        () -> sprint(showerror, error),
+        () -> sprint(Base.show_backtrace, backtrace),
+    )
+    return Any[Vector{UInt8}(first(shown(part), 6000)) for part in parts]
+end
+
+shown(part) =
+    try
+        Base.invokelatest(part)::String
+    catch
+        "it cannot be shown"
+    end
 
 type_code(_) = 0
 for (code, T) in enumerate(TYPES)
@@ -121,11 +145,11 @@ nearest(::Type{<:Integer}) = Int64
 nearest(::Type{<:Real}) = Float64
 nearest(::Type{<:Complex}) = ComplexF64
 
-"How many words describe `x`, and how many a reply has."
+"How many words describe `x`, or all of them."
 description_length(::Nothing) = 1
 description_length(::Float64) = 2
 description_length(x) = 4 + ndims(x)
-description_length(results::Vector{Any}) = 4 + sum(x -> description_length(x)::Int, results; init = 0)
+description_length(results::Vector{Any}) = sum(x -> description_length(x)::Int, results; init = 0)
 
 "Writes the words that describe `x`, which lies at `where`; returns the place behind them."
 describe!(place::Ptr{Int64}, ::Nothing, where, key) = write!(place, 0)
@@ -154,6 +178,8 @@ store!(place::Ptr{UInt8}, x::Array) = GC.@preserve x unsafe_copyto!(place, Ptr{U
 # From this process
 
 const HERE = Table()
+"Words of a reply before those that describe its arrays."
+const REPLY = 5
 "Words of the reply's header at most; what is small enough follows it, so that it need not be kept for the caller."
 const HEADER = 512
 const INLINE = 4096
@@ -165,23 +191,31 @@ Answers the request at `request`, whose first word is the number of the words th
 HEADER words and 8 × INLINE bytes. The arrays of a request must outlive what is kept of it.
 """
 function entry(request::Ptr{Int64}, reply::Ptr{Int64})::Cint
-    status, key, results = settle!(HERE, Reader(request + sizeof(Int64)), Ptr{UInt8}(0), true)
-    description_length(results) <= HEADER || return 1
-    place = reply
-    for word in (0, Int(status), key, length(results))
-        place = write!(place, word)
+    try
+        status, key, results = settle!(HERE, Reader(request + sizeof(Int64)), Ptr{UInt8}(0), true)
+        words = description_length(results)
+        if REPLY + words > HEADER
+            release!(HERE, key)
+            return 1
+        end
+        place = reply
+        for word in (unsafe_load(request, 3), Int(status), key, length(results), words)
+            place = write!(place, word)
+        end
+        offset = 8HEADER
+        for x in results
+            place, offset = reply!(place, reply, offset, x)::Tuple{Ptr{Int64},Int}
+        end
+        return 0
+    catch # an exception must not leave this way: it would skip the caller's code
+        return 2
     end
-    offset = 8HEADER
-    for x in results
-        place, offset = reply!(place, reply, offset, x)::Tuple{Ptr{Int64},Int}
-    end
-    return 0
 end
 
 "Writes one result, behind the others if it is small; where Julia has it otherwise, and it is lent."
 function reply!(place::Ptr{Int64}, reply::Ptr{Int64}, offset::Int, x)::Tuple{Ptr{Int64},Int}
     if sizeof(x) > INLINE || offset + stored_bytes(x) > 8HEADER + 8INLINE
-        return describe!(place, x, Int(pointer(x)), put!(HERE.lent, HERE, x)), offset
+        return describe!(place, x, Int(pointer(x)), lend!(HERE, x)), offset
     end
     store!(Ptr{UInt8}(reply) + offset, x)
     return describe!(place, x, offset, 0), offset + cld(stored_bytes(x), 16) * 16
@@ -192,7 +226,7 @@ entry_address() = Int(@cfunction(entry, Cint, (Ptr{Int64}, Ptr{Int64})))
 
 # From another process
 
-"Shared memory that one side writes and the other reads; a file that only grows."
+"Shared memory that one side writes and the other reads; a file that the caller makes, and makes grow."
 mutable struct Arena
     file::IOStream
     memory::Vector{UInt8}
@@ -203,21 +237,13 @@ Arena(file::IOStream) = Arena(file, map_file(file, filesize(file)))
 map_file(file, bytes) = Mmap.mmap(file, Vector{UInt8}, (bytes,); grow = false, shared = true)
 Base.pointer(arena::Arena) = pointer(arena.memory)
 
-"Sees what the other side has added."
+"Sees what has been added to it."
 follow!(arena::Arena, bytes) = bytes > length(arena.memory) && (arena.memory = map_file(arena.file, bytes))
 
-function grow!(arena::Arena, bytes)
-    bytes > length(arena.memory) || return nothing
-    bytes = max(bytes, 2length(arena.memory))
-    # Memory that is promised and not there would kill the process that touches it.
-    failed = Sys.islinux() ? ccall(:posix_fallocate, Cint, (Cint, Int64, Int64), fd(arena.file), 0, bytes) : 0
-    failed == 0 || throw(Refusal("no shared memory is left for $bytes bytes of results"))
-    Sys.islinux() || truncate(arena.file, bytes)
-    arena.memory = map_file(arena.file, bytes)
-    return nothing
-end
-
 aligned(bytes) = cld(bytes, 64) * 64
+
+"What a request came to: its status, a key, and results."
+const Outcome = Tuple{Status,Int,Vector{Any}}
 
 """
     serve(requests, replies; input, output)
@@ -228,16 +254,38 @@ the next.
 """
 function serve(requests::AbstractString, replies::AbstractString; input::Integer, output::Integer)
     Base.exit_on_sigint(false)
-    table, from, into = Table(), Arena(requests), Arena(replies)
+    table, arenas = Table(), [Arena(requests), Arena(replies)]
+    waiting::Union{Nothing,Outcome} = nothing
     disable_sigint() do
         while true
             words = read_words(input)
             words === nothing && return nothing
-            follow!(from, words[1])
-            status, key, results = GC.@preserve words settle!(table, Reader(pointer(words)), pointer(from), false)
-            reply = write_reply!(into, status, key, results)
-            GC.@preserve reply write_all(output, Ptr{UInt8}(pointer(reply)), sizeof(reply))
+            if What(words[3]) === MEMORY
+                outcome = something(remember!(arenas, words), waiting, (OK, 0, Any[]))
+            else
+                waiting === nothing || release!(table, waiting[2]) # the caller has given up on it
+                outcome = answered!(table, words, arenas[1])
+            end
+            bell, waiting = write_reply!(arenas[2], words[2], outcome)
+            GC.@preserve bell write_all(output, Ptr{UInt8}(pointer(bell)), sizeof(bell))
         end
+    end
+end
+
+function answered!(table::Table, words::Vector{Int64}, arena::Arena)::Outcome
+    follow!(arena, words[1])
+    return GC.@preserve words settle!(table, Reader(pointer(words)), pointer(arena), false)
+end
+
+"Opens or maps an arena again, as the request MEMORY tells; returns the outcome of what fails."
+function remember!(arenas, words)::Union{Nothing,Outcome}
+    side, bytes, length_of_path = words[5] + 1, words[4], words[8]
+    path = String(reinterpret(UInt8, words[9:end])[1:length_of_path])
+    try
+        isempty(path) ? follow!(arenas[side], bytes) : (arenas[side] = Arena(path))
+        return nothing
+    catch error
+        return REFUSED, 0, told(error, catch_backtrace())
     end
 end
 
@@ -250,24 +298,23 @@ function read_words(input)
     return words
 end
 
-function write_reply!(arena::Arena, status, key, results)
-    try
-        grow!(arena, sum(x -> aligned(stored_bytes(x)), results; init = 0))
-    catch error
-        return write_reply!(arena, REFUSED, 0, Any[Vector{UInt8}(text) for text in ("Refusal", sprint(showerror, error), "")])
+"""
+Writes what describes the results and these into the arena of replies. Returns the words that go through the pipe, and the
+outcome if there is no room for it: it waits.
+"""
+function write_reply!(arena::Arena, identity, outcome::Outcome)
+    status, key, results = outcome
+    words = description_length(results)
+    offset = aligned(8words)
+    bytes = offset + sum(x -> aligned(stored_bytes(x)), results; init = 0)
+    bytes > length(arena.memory) && return Int64[identity, Int(NO_ROOM), bytes, 0, 0], outcome
+    place = Ptr{Int64}(pointer(arena))
+    for x in results
+        store!(pointer(arena) + offset, x)
+        place = describe!(place, x, offset, 0)
+        offset += aligned(stored_bytes(x))
     end
-    reply = Vector{Int64}(undef, 1 + description_length(results))
-    reply[1:5] = [length(reply) - 1, length(arena.memory), Int(status), key, length(results)]
-    offset = 0
-    GC.@preserve reply begin
-        place = pointer(reply, 6)
-        for x in results
-            store!(pointer(arena) + offset, x)
-            place = describe!(place, x, offset, 0)
-            offset += aligned(stored_bytes(x))
-        end
-    end
-    return reply
+    return Int64[identity, Int(status), key, length(results), words], nothing
 end
 
 # The system's own calls block the process and wake it in microseconds; the event loop's streams take ten times as long.

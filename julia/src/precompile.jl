@@ -24,13 +24,14 @@ end
 function exercise_bridge()
     (; HERE, CALL, FORWARD, PULLBACK, NUMBER, HEADER, INLINE) = Bridge
     twice(x) = 2x
-    key = Bridge.put!(HERE.operations, HERE, Bridge.Operation(twice))
+    key = 1
+    HERE.operations[key] = Bridge.Operation(twice)
     x, reply = [1.0, 2.0], zeros(Int64, HEADER + INLINE)
     number, vector = [NUMBER, reinterpret(Int64, 1.0)], [1, 1, 2, Int(pointer(x))]
     GC.@preserve x reply for array in (number, vector)
         kept = key
         for what in (CALL, FORWARD, PULLBACK)
-            words = [0, Int(what), what === PULLBACK ? kept : key, 0, 0, 1, array...]
+            words = [0, 2, Int(what), what === PULLBACK ? kept : key, 0, 0, 1, array...]
             request = [length(words); words]
             GC.@preserve request Bridge.entry(pointer(request), pointer(reply))
             kept = reply[3]

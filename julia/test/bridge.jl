@@ -10,14 +10,17 @@ function described(x)
     return Int64[code; ndims(x); reverse(size(x))...; Int(pointer(x))]
 end
 
+const identities = Ref(0)
+
 "One request to `entry`; the status, the key and the results, copied."
 function ask(what, key = 0, arrays = (); number = 0, released = Int64[])
-    words = Int64[0, Int(what), key, number, length(released), released..., length(arrays)]
+    words = Int64[0, identities[] += 1, Int(what), key, number, length(released), released..., length(arrays)]
     foreach(x -> append!(words, described(x)), arrays)
     request, reply = Int64[length(words); words], zeros(Int64, Bridge.HEADER + Bridge.INLINE)
     GC.@preserve arrays request reply begin
         @test Bridge.entry(pointer(request), pointer(reply)) == 0
-        at, results = 4, Any[]
+        @test reply[1] == identities[] # it is the reply to this request
+        at, results = 5, Any[]
         for _ in 1:reply[4]
             code = reply[at += 1]
             code == 0 && (push!(results, nothing); continue)
@@ -52,18 +55,18 @@ loaded(code) = (answer = ask(Bridge.LOAD, 0, (text(code), text(""))); @test answ
     s̄ = ask(Bridge.SECOND, key, (x, w, w, nothing, a, b); number = 2)[3]
     @test s̄[1] ≈ -sin.(x) .* w .* w .* a && s̄[2] ≈ cos.(x) .* w .* a .+ 2w
     @test ask(Bridge.NOTHING; released = [handle])[2] == 0
-    @test ask(Bridge.PULLBACK, handle, (a, b))[1] === Bridge.REFUSED
+    @test ask(Bridge.PULLBACK, handle, (a, b))[1] === Bridge.GONE
 end
 
 @testset "numbers, in the message and beside it" begin
     key = loaded("(x, y, n) -> (x * y, Float32(x), n + 1, true)")
-    request = [0, Int(Bridge.CALL), key, 0, 0, 3, Bridge.NUMBER, reinterpret(Int64, 1.5), 1, 0, 0, 5, 0, 0]
+    request = [0, identities[] += 1, Int(Bridge.CALL), key, 0, 0, 3, Bridge.NUMBER, reinterpret(Int64, 1.5), 1, 0, 0, 5, 0, 0]
     y, n = fill(-2.0), fill(7)
-    request[[11, 14]] = [Int(pointer(y)), Int(pointer(n))]
+    request[[12, 15]] = [Int(pointer(y)), Int(pointer(n))]
     pushfirst!(request, length(request))
     reply = zeros(Int64, Bridge.HEADER + Bridge.INLINE)
     GC.@preserve y n request reply @test Bridge.entry(pointer(request), pointer(reply)) == 0
-    @test reply[1:6] == [0, Int(Bridge.OK), 0, 4, Bridge.NUMBER, reinterpret(Int64, -3.0)]
+    @test reply[[1:4; 6:7]] == [identities[], Int(Bridge.OK), 0, 4, Bridge.NUMBER, reinterpret(Int64, -3.0)]
     @test only.(ask(Bridge.CALL, key, (fill(1.5), y, n))[3]) == [-3.0, 1.5, 8, true]
 end
 
@@ -91,12 +94,56 @@ end
     status, _, (kind, message) = ask(Bridge.CALL, loaded("x -> sqrt(x[1])"), ([-1.0],))
     @test status === Bridge.FAILED && String(kind) == "DomainError" && occursin("sqrt", String(message))
     @test ask(Bridge.LOAD, 0, (text("x ->"), text("")))[1] === Bridge.FAILED
-    @test ask(Bridge.CALL, 10^9, ([1.0],))[1] === Bridge.REFUSED
+    @test ask(Bridge.CALL, 10^9, ([1.0],))[1] === Bridge.GONE
     key = loaded("Operation(x -> 2x; forward = nothing, second = nothing)")
     status, _, (_, message) = ask(Bridge.PUSHFORWARD, key, ([1.0], [1.0]); number = 1)
     @test status === Bridge.REFUSED && occursin("no forward rule", String(message))
     @test ask(Bridge.CALL, loaded("x -> \"text\""), ([1.0],))[1] === Bridge.FAILED
     @test only(ask(Bridge.CALL, key, ([1.0],))[3]) == [2.0]
+end
+
+@testset "an exception that cannot be shown" begin
+    key = loaded("""
+        struct Unshown <: Exception end
+        Base.showerror(io::IO, ::Unshown) = error("not this either")
+        x -> throw(Unshown())""")
+    status, _, (kind, message) = ask(Bridge.CALL, key, ([1.0],))
+    @test status === Bridge.FAILED && String(kind) == "Unshown" && String(message) == "it cannot be shown"
+end
+
+@testset "what is kept has the identity of its request, and is not kept if that fails" begin
+    key = loaded("Operation(identity; reverse = x -> (\"no array\", identity))")
+    @test key == identities[]
+    held = ask(Bridge.NOTHING)[2]
+    @test ask(Bridge.FORWARD, key, ([1.0],))[1] === Bridge.FAILED
+    @test ask(Bridge.NOTHING)[2] == held
+    _, handle, _ = ask(Bridge.FORWARD, loaded("x -> 2x"), ([1.0],))
+    @test handle == identities[]
+    @test ask(Bridge.NOTHING; released = [handle])[2] == held
+end
+
+@testset "another process: replies that wait for room" begin
+    mktemp() do path, file
+        truncate(file, 128)
+        flush(file)
+        arena, results = Bridge.Arena(path), Any[ones(100)]
+        outcome = (Bridge.OK, 7, results)
+        bell, waiting = Bridge.write_reply!(arena, 3, outcome)
+        @test bell == [3, Int(Bridge.NO_ROOM), 64 + 832, 0, 0] && waiting === outcome
+        truncate(file, 2000)
+        flush(file)
+        words = Int64[0, 4, Int(Bridge.MEMORY), 2000, 1, 0, 0, 0]
+        arenas = [arena, arena]
+        @test Bridge.remember!(arenas, words) === nothing
+        bell, waiting = Bridge.write_reply!(arena, 4, outcome)
+        @test bell == [4, Int(Bridge.OK), 7, 1, 5] && waiting === nothing
+        @test reinterpret(Float64, arena.memory[65:864]) == results[1]
+        name = [Vector{UInt8}(path); zeros(UInt8, mod(-sizeof(path), 8))]
+        moved = [words[1:7]; sizeof(path); reinterpret(Int64, name)]
+        @test Bridge.remember!(arenas, moved) === nothing && arenas[2] !== arena
+        moved[9] += 1 # a file that is not there
+        @test Bridge.remember!(arenas, moved)[1] === Bridge.REFUSED
+    end
 end
 
 @testset "a rule of one's own, and ChainRules'" begin

@@ -7,6 +7,10 @@ class BridgeError(RuntimeError):
     """The bridge itself cannot do it: no Julia, a wrong thread, a rule that is not there, a worker that has ended."""
 
 
+class Gone(BridgeError):
+    """What was asked for was kept by a Julia process that has ended, or was never there."""
+
+
 class JuliaError(RuntimeError):
     """An exception of the Julia code, with its message.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import itertools
 import math
 import os
 import queue
@@ -16,7 +17,6 @@ import struct
 import sys
 import threading
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -41,7 +41,8 @@ STACK = 64 * 2**20
 class InProcess(Route):
     """Julia in this process; see `start`.
 
-    A call holds Python's interpreter lock, as juliacall's do: Ctrl-C is answered when it ends.
+    A call holds Python's interpreter lock, as juliacall's do: Ctrl-C is answered when it ends. What a signal handler
+    raises then loses that call's results, and no other's.
     """
 
     name = "in_process"
@@ -59,31 +60,38 @@ class InProcess(Route):
             self._owner = threading.get_ident()
         self._pid = os.getpid()
         self._entry = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(self._address)
-        self._request = ctypes.create_string_buffer(8 * ROOM)
-        self._reply = ctypes.create_string_buffer(8 * (wire.HEADER + wire.INLINE))
-        self._words = memoryview(self._reply).cast("B").cast("q")
-        self._request_reals = memoryview(self._request).cast("B").cast("d")
-        self._reals = memoryview(self._reply).cast("B").cast("d")
-        self._request_at, self._reply_at = ctypes.addressof(self._request), ctypes.addressof(self._reply)
+        self._identities = itertools.count(1)
+        self._rooms: list[_Room] = []
+        """Those that no call uses. A call may be within another: by a signal handler, or by Julia code that calls."""
 
     def transact(
         self, what: What, key: int = 0, arrays: Sequence[Optional] = (), number: int = 0
     ) -> tuple[int, list[Optional]]:
-        if threading.get_ident() == self._owner:
-            return self._call(what, key, arrays, number)
-        if self.thread is not None:
-            found: tuple[int, list[Optional]] = self.thread.run(lambda: self._call(what, key, arrays, number))
-            return found
+        if self._pid != os.getpid():  # of a thread that is not there, no answer would come
+            raise BridgeError("Julia does not survive a fork: start processes with 'spawn', or use route='worker'")
+        identity = next(self._identities)
+        try:
+            if threading.get_ident() == self._owner:
+                return self._call(identity, what, key, arrays, number)
+            if self.thread is not None:
+                found: tuple[int, list[Optional]] = self.thread.run(
+                    lambda: self._call(identity, what, key, arrays, number)
+                )
+                return found
+        except BaseException:
+            if what is What.FORWARD:  # what was kept for it has its identity
+                self._released.append(identity)
+            raise
         raise BridgeError(
             f"Julia runs in the main thread, and this call comes from {threading.current_thread().name}: start "
             "it with suite.interop.route('in_process', thread='own') before anything else does, or use route='worker'"
         )
 
-    def _call(self, what: What, key: int, arrays: Sequence[Optional], number: int) -> tuple[int, list[Optional]]:
-        if self._pid != os.getpid():
-            raise BridgeError("Julia does not survive a fork: start processes with 'spawn', or use route='worker'")
-        released = self.taken() if self._released else ()
-        words = [0, what, key, number, len(released), *released, len(arrays)]
+    def _call(
+        self, identity: int, what: What, key: int, arrays: Sequence[Optional], number: int
+    ) -> tuple[int, list[Optional]]:
+        released = self.waiting() if self._released else ()
+        words = [0, identity, what, key, number, len(released), *released, len(arrays)]
         numbers: list[tuple[int, float]] = []
         held = []  # copies that are needed until the call ends
         for array in arrays:
@@ -99,21 +107,38 @@ class InProcess(Route):
         count = len(words)
         if count >= ROOM:
             raise BridgeError(f"a call has {len(arrays)} arrays, which is more than can cross at once")
-        _packer(count + 1)(self._request, 0, count, *words)
+        room = self._rooms.pop() if self._rooms else _Room()
+        _packer(count + 1)(room.request, 0, count, *words)
         for at, value in numbers:
-            self._request_reals[at] = value
-        if self._entry(self._request_at, self._reply_at):
-            raise BridgeError("the Julia function returned more arrays than can cross at once")
-        return self.settle(self._words[1], self._words[2], self._results())
+            room.request_reals[at] = value
+        try:
+            failed = self._entry(room.request_at, room.reply_at)
+            if failed:
+                raise BridgeError(
+                    "the Julia function returned more arrays than can cross at once"
+                    if failed == 1
+                    else "the reply of the Julia function could not be written"
+                )
+            if room.words[0] != identity:
+                raise BridgeError(f"the reply to call {room.words[0]} came to call {identity}: it is refused")
+            found = self._results(room)
+        except BaseException:
+            if room.words[0] == identity:  # again those that are arrays already, which does no harm
+                self._released.extend(_lent_in(room.words))
+            raise
+        self.let_go(len(released))
+        status, key = room.words[1], room.words[2]
+        self._rooms.append(room)
+        return self.settle(status, key, found)
 
-    def _results(self) -> list[Optional]:
-        words = self._words
-        at = 4
+    def _results(self, room: _Room) -> list[Optional]:
+        words = room.words
+        at = 5
         found: list[Optional] = []
         for _ in range(words[3]):
             code = words[at]
             if code == wire.NUMBER:
-                found.append(np.array(self._reals[at + 1]))
+                found.append(np.array(room.reals[at + 1]))
                 at += 2
             elif code == 0:
                 found.append(None)
@@ -122,15 +147,51 @@ class InProcess(Route):
                 dimensions = words[at + 1]
                 at += 2 + dimensions
                 shape = tuple(words[at - dimensions : at])
-                found.append(self._result(wire.DTYPES[code - 1], shape, words[at], words[at + 1]))
+                found.append(self._result(room, wire.DTYPES[code - 1], shape, words[at], words[at + 1]))
                 at += 2
         return found
 
-    def _result(self, dtype: np.dtype[np.generic], shape: tuple[int, ...], place: int, lent: int) -> Array:
+    def _result(self, room: _Room, dtype: np.dtype[np.generic], shape: tuple[int, ...], place: int, lent: int) -> Array:
         if lent:
-            return np.asarray(Lent(self._released, lent, place, shape, dtype))
-        found: Array = np.frombuffer(self._words, dtype, math.prod(shape), place).reshape(shape)
+            owner = Lent(place, shape, dtype)
+            self.watch(owner, lent)
+            return np.asarray(owner)
+        found: Array = np.frombuffer(room.words, dtype, math.prod(shape), place).reshape(shape)
         return found.copy()
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return _again, ("main" if self.thread is None else "own",)
+
+
+def _lent_in(words: Any) -> Iterator[int]:
+    """The keys of the arrays that a reply has lent."""
+    at = 5
+    for _ in range(words[3]):
+        if words[at] in (0, wire.NUMBER):
+            at += 1 if words[at] == 0 else 2
+            continue
+        at += 4 + words[at + 1]
+        if words[at - 1]:
+            yield words[at - 1]
+
+
+def _again(thread: str) -> Route:
+    """Julia in the process that a pickled route has come to."""
+    from suite import interop
+
+    return interop.route("in_process", thread=thread)
+
+
+class _Room:
+    """Memory for one request and its reply."""
+
+    def __init__(self) -> None:
+        self.request = ctypes.create_string_buffer(8 * ROOM)
+        self.reply = ctypes.create_string_buffer(8 * (wire.HEADER + wire.INLINE))
+        self.words = memoryview(self.reply).cast("B").cast("q")
+        self.request_reals = memoryview(self.request).cast("B").cast("d")
+        self.reals = memoryview(self.reply).cast("B").cast("d")
+        self.request_at, self.reply_at = ctypes.addressof(self.request), ctypes.addressof(self.reply)
 
 
 _A_NUMBER = (wire.NUMBER, 0)
@@ -146,16 +207,10 @@ def _packer(count: int) -> Callable[..., None]:
 class Lent:
     """An array of Julia's, seen by NumPy where it is; Julia keeps it until this is gone."""
 
-    __slots__ = ("__array_interface__", "_key", "_released")
+    __slots__ = ("__array_interface__", "__weakref__")
 
-    def __init__(
-        self, released: deque[int], key: int, place: int, shape: tuple[int, ...], dtype: np.dtype[np.generic]
-    ) -> None:
-        self._released, self._key = released, key
+    def __init__(self, place: int, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> None:
         self.__array_interface__ = {"data": (place, False), "shape": shape, "typestr": dtype.str, "version": 3}
-
-    def __del__(self) -> None:
-        self._released.append(self._key)
 
 
 _Answer = tuple[Any, BaseException | None]
@@ -243,6 +298,8 @@ def _load(julia: Julia | None) -> int:
         os.environ.update(before)
     threads = int(Main.seval("Threads.nthreads(:default) + Threads.nthreads(:interactive)"))
     if threads > 1 and CONFIG["opt_handle_signals"] != "yes":
+        # Its end would collect garbage, too. juliacall looks this function up when Python ends, and calls it.
+        CONFIG["lib"].jl_atexit_hook = _no_hook
         raise BridgeError(
             f"Julia was started with {threads} threads and without its signal handlers: at the next collection of "
             f"garbage the process would end by a segmentation fault. Before juliacall is imported, set {SIGNALS}=yes "
@@ -252,6 +309,10 @@ def _load(julia: Julia | None) -> int:
     Main.seval(f'raw"{folder}" in LOAD_PATH || insert!(LOAD_PATH, min(2, length(LOAD_PATH) + 1), raw"{folder}")')
     Main.seval("import DiffProgTasks")
     return int(Main.DiffProgTasks.Bridge.entry_address())
+
+
+def _no_hook(code: int) -> None:
+    """In place of Julia's own end, in a process whose Julia cannot live through it."""
 
 
 _started: InProcess | None = None

@@ -36,6 +36,9 @@ class What(IntEnum):
     SECOND = 5
     TIME = 6
     NOTHING = 7
+    MEMORY = 8
+    """The memory of requests (``number`` 0) or replies (1) has ``key`` bytes from now on; in another file, if one is
+    named."""
 
 
 class Status(IntEnum):
@@ -45,6 +48,9 @@ class Status(IntEnum):
     FAILED = 1
     INTERRUPTED = 2
     REFUSED = 3
+    NO_ROOM = 4
+    """The results take ``key`` bytes, more than the memory of replies has; they wait for it to grow."""
+    GONE = 5
 
 
 def code(array: Array) -> int:
@@ -58,6 +64,17 @@ def code(array: Array) -> int:
     except KeyError:
         known = ", ".join(map(str, DTYPES))
         raise TypeError(f"an array of dtype {array.dtype} cannot cross to Julia; these can: {known}") from None
+
+
+def native(array: Array) -> Array:
+    """The array in C order, aligned and in this machine's byte order, and of the same shape; a copy.
+
+    Raises:
+        TypeError: for masked elements, which a copy would show.
+    """
+    if np.ma.isMaskedArray(array) and np.ma.getmaskarray(array).any():
+        raise TypeError("an array with masked elements cannot cross to Julia: .filled() gives them a value")
+    return np.array(array, dtype=np.asarray(array).dtype.newbyteorder("="), order="C", subok=False)
 
 
 _REAL, _WORD = struct.Struct("=d"), struct.Struct("=q")

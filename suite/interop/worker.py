@@ -3,39 +3,39 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
-import select
-import signal
-import struct
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from suite.backends.find_julia import Julia
-from suite.interop import wire
-from suite.interop.errors import BridgeError
+from suite.interop.errors import BridgeError, Gone
 from suite.interop.route import Route
-from suite.interop.shared_memory import Arena
-from suite.interop.wire import Optional, Status, What, describe
+from suite.interop.session import Phase, Session
+from suite.interop.wire import Optional, What
 
 _SERVE = """
 using DiffProgTasks
 DiffProgTasks.Bridge.serve(ARGS[1], ARGS[2]; input = parse(Int, ARGS[3]), output = parse(Int, ARGS[4]))
 """
+_KEYS = 2**40
+"""Requests to one Julia process at most. Identities are keys: those of the next process are others."""
 
 
 class Worker(Route):
     """Julia in a process of its own, which starts with the first call, and again if it ends. Any thread may call.
 
-    Arrays are copied into shared memory and out of it.
+    Arrays are copied into shared memory and out of it. Whatever exception comes out of a call, one of a signal handler
+    among them, the call is stopped, and the next one gets its own answer. A fork starts a process of its own. A copy is
+    the worker itself; pickled, it is one with the same settings in the process that it comes to.
 
     Args:
         julia: which one, from `suite.backends.find_julia`.
         threads: of Julia and of its BLAS.
-        grace: s that a call has to end after Ctrl-C, before its process is ended.
+        grace: s that a call has to end after Ctrl-C or another exception, before its process is ended.
     """
 
     name = "worker"
@@ -46,148 +46,132 @@ class Worker(Route):
             raise BridgeError("the worker route needs a POSIX system: use route='in_process'")
         self.julia, self.threads, self.grace = julia, threads, grace
         self._lock = threading.RLock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._pid = 0
-        self._waiting = False
+        self._busy = False
+        self._session: Session | None = None
+        _workers.add(self)
         atexit.register(self.close)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        from suite import interop
+
+        if interop._worker is self:  # there, too, the one that all who ask for it share
+            return interop.route, (self.name,)
+        return _like, (self.julia, self.threads, self.grace)
+
+    @property
+    def _process(self) -> subprocess.Popen[bytes] | None:
+        return None if self._session is None else self._session.process
 
     def _environment(self) -> dict[str, str]:
         count = str(self.threads)
         own = {"JULIA_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count, "OMP_NUM_THREADS": count}
         return os.environ | self.julia.environment() | own
 
-    def _start(self) -> None:
-        self.generation += 1
-        self._released.clear()
-        self._pid = os.getpid()
-        self._requests, self._replies = Arena(), Arena()
-        theirs_in, self._to = os.pipe()
-        self._from, theirs_out = os.pipe()
-        command = [self.julia.executable, f"--project={self.julia.project}", "--startup-file=no", "-e", _SERVE]
-        paths = [self._requests.path, self._replies.path, str(theirs_in), str(theirs_out)]
-        try:
-            self._process = subprocess.Popen(
-                [*command, *paths],
-                stdin=subprocess.DEVNULL,
-                pass_fds=(theirs_in, theirs_out),
-                env=self._environment(),
-                start_new_session=True,  # Ctrl-C reaches this process, which then decides
-            )
-        except OSError as error:
-            raise BridgeError(f"{self.julia.executable} does not start ({error})") from error
-        finally:
-            os.close(theirs_in)
-            os.close(theirs_out)
-        self._exchange(What.NOTHING, 0, (), 0)
-        self._requests.unlink()
-        self._replies.unlink()
-
     def transact(
         self, what: What, key: int = 0, arrays: Sequence[Optional] = (), number: int = 0
     ) -> tuple[int, list[Optional]]:
         with self._lock:
-            if self._process is None or self._pid != os.getpid():  # a fork has no worker: it is its parent's
-                if key:
-                    raise BridgeError("the Julia process has ended, and with it what it kept: call the function again")
-                self._start()
-            arrays = [None if array is None else self.contiguous(array) for array in arrays]
+            if self._busy:
+                raise BridgeError(
+                    "a Julia call was made while another call of the same thread is under way, by a signal handler or "
+                    "a finaliser: this worker answers one at a time"
+                )
+            self._busy = True
             try:
-                return self.settle(*self._exchange(what, key, arrays, number))
-            except KeyboardInterrupt:
-                self._interrupt()
+                return self._transact(what, key, arrays, number)
+            except BaseException:
+                self._recover()
                 raise
+            finally:
+                self._busy = False
 
-    def _exchange(
-        self, what: What, key: int, arrays: Sequence[Optional], number: int
-    ) -> tuple[int, int, list[Optional]]:
-        described: list[int] = []
-        for array, start in zip(arrays, self._requests.place(arrays), strict=True):
-            described += describe(array, start)
-        released = self.taken()
-        words = [self._requests.capacity, what, key, number, len(released), *released, len(arrays), *described]
-        self._waiting = True
-        self._send(struct.pack(f"={len(words) + 1}q", len(words), *words))
-        reply = self._receive()
-        self._waiting = False
-        return self._read(reply)
+    def _transact(self, what: What, key: int, arrays: Sequence[Optional], number: int) -> tuple[int, list[Optional]]:
+        session = self._ready(key)
+        arrays = [None if array is None else self.contiguous(array) for array in arrays]
+        if session.unclaimed:
+            session.abandoned.append(session.unclaimed)
+            session.unclaimed = 0
+        self._released.extend(session.abandoned)
+        session.abandoned.clear()
+        released = self.waiting()
+        status, key, found = session.exchange(what, key, arrays, number, released)
+        self.let_go(len(released))
+        session.unclaimed = 0
+        return self.settle(status, key, found)
 
-    def _send(self, message: bytes) -> None:
-        try:
-            while message:
-                message = message[os.write(self._to, message) :]
-        except OSError:
-            raise self._died() from None
+    def _ready(self, key: int) -> Session:
+        """A session that is in step, started if there is none."""
+        if self._session is not None and self._session.owner != os.getpid():  # forked without Python's knowledge
+            self._forget()
+        self._recover()  # what an exception out of the recovery after a call has left
+        if self._session is None:
+            if key:
+                raise Gone("the Julia process has ended, and with it what it kept: call the function again")
+            self.generation += 1
+            self._released.clear()
+            self._watched.clear()
+            self._session = Session(self.generation * _KEYS)
+            command = [self.julia.executable, f"--project={self.julia.project}", "--startup-file=no", "-e", _SERVE]
+            self._session.start(command, self._environment())
+        return self._session
 
-    def _receive(self) -> tuple[int, ...]:
-        """The words of the reply that comes next."""
-        found = b""
-        while len(found) < 8 or len(found) < 8 + 8 * struct.unpack_from("=q", found)[0]:
-            part = os.read(self._from, 2**16)
-            if not part:
-                raise self._died()
-            found += part
-        count = len(found) // 8
-        return struct.unpack(f"={count}q", found)[1:]
-
-    def _read(self, reply: tuple[int, ...]) -> tuple[int, int, list[Optional]]:
-        capacity, status, key, count = reply[:4]
-        self._replies.follow(capacity)
-        arrays: list[Optional] = []
-        at = 4
-        for _ in range(count):
-            code = reply[at]
-            if code in (0, wire.NUMBER):
-                arrays.append(wire.number(reply[at + 1]) if code else None)
-                at += 2 if code else 1
-                continue
-            dimensions = reply[at + 1]
-            shape = reply[at + 2 : at + 2 + dimensions]
-            start = reply[at + 2 + dimensions]
-            at += 4 + dimensions
-            arrays.append(self._replies.view(wire.DTYPES[code - 1], shape, start).copy())
-        return status, key, arrays
-
-    def _interrupt(self) -> None:
-        """After Ctrl-C: stops the call under way, and makes sure that no later one is hit."""
-        process = self._process
-        if process is None or not self._waiting:
+    def _recover(self) -> None:
+        """After an exception out of a call: stops the call, or ends its process. No later one gets its answer."""
+        session = self._session
+        if session is None or session.phase is Phase.IDLE:
             return
-        process.send_signal(signal.SIGINT)
-        deadline = time.monotonic() + self.grace
+        stopped = False
         try:
-            if not select.select([self._from], [], [], self.grace)[0]:
-                raise BridgeError("no answer")
-            status = self._read(self._receive())[0]
-            while status != Status.INTERRUPTED and time.monotonic() < deadline:  # it came too late for that call
-                status = self._exchange(What.NOTHING, 0, (), 0)[0]
-                time.sleep(0.005)
-        except (BridgeError, KeyboardInterrupt):
-            sys.stderr.write("The Julia call did not stop: its process was ended; the next call starts another.\n")
-            self._end()
-        self._waiting = False
+            stopped = session.interrupt(self.grace)
+        except BridgeError:
+            pass
+        except KeyboardInterrupt:
+            self._tell_and_end()
+            raise
+        if not stopped:
+            self._tell_and_end()
 
-    def _died(self) -> BridgeError:
-        assert self._process is not None
-        code = self._process.wait()
+    def _tell_and_end(self) -> None:
+        session = self._session
+        if session is not None and session.phase in (Phase.ASKED, Phase.TORN):
+            sys.stderr.write("The Julia call did not stop: its process was ended; the next call starts another.\n")
         self._end()
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        return BridgeError(f"the Julia process {how}; what it kept is gone, and the next call starts another")
 
     def _end(self) -> None:
-        process, self._process = self._process, None
-        if process is not None and self._pid == os.getpid():
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        for file in (self._to, self._from):
-            with contextlib.suppress(OSError):
-                os.close(file)
-        self._requests.close()
-        self._replies.close()
-        self.generation += 1
+        if self._session is not None:
+            self._session.end()
+            self._session = None
+            self.generation += 1
 
     def close(self) -> None:
         """Ends the process. A later call starts another."""
         with self._lock:
-            if self._process is not None and self._pid == os.getpid():
-                self._end()
+            self._end()
+
+    def _forget(self) -> None:
+        """In a fork: the process is the parent's, and so is a lock that another thread of it may hold."""
+        self._lock, self._busy = threading.RLock(), False
+        session, self._session = self._session, None
+        self.generation += 1
+        if session is not None:
+            session.leave(unlink=False)
+
+
+_workers: weakref.WeakSet[Worker] = weakref.WeakSet()
+
+
+def _like(julia: Julia, threads: int, grace: float) -> Worker:
+    """The worker of this process with these settings."""
+    for worker in list(_workers):
+        if (worker.julia, worker.threads, worker.grace) == (julia, threads, grace):
+            return worker
+    return Worker(julia, threads, grace)
+
+
+def _forget_all() -> None:
+    for worker in list(_workers):
+        worker._forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import groupby, product
 
 import numpy as np
-import psutil
 
 from suite import engines, tasks
 from suite.errors import UsageError, nearest
+from suite.run import free_memory
 from suite.spec import BACKENDS, DEVICES, OPERATORS, PRECISIONS, SIZES, Case, Cell, Task, dtype
 
 FRAMEWORK_BYTES = 600 * 2**20
@@ -162,12 +162,13 @@ def estimate(cell: Cell) -> int:
 
 
 def check_memory(chosen: Sequence[Cell], limit: int | None = None, at_once: int = 1) -> None:
-    """Refuses cells that would not fit, ``at_once`` of them, into ``limit`` bytes (default: what is free now).
+    """Refuses cells that would not fit, ``at_once`` of them, into ``limit`` bytes (default: what is free now,
+    within the limits of control groups).
 
     Raises:
         UsageError: naming the largest of them, its need and what there is.
     """
-    free = limit if limit is not None else int(psutil.virtual_memory().available)
+    free = limit if limit is not None else free_memory.available()
     largest = max(chosen, key=estimate)
     need = at_once * estimate(largest)
     if need > free:

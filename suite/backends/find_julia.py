@@ -6,13 +6,16 @@ packages; and juliapkg, which downloads both but only when asked to (``diffprog 
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -22,8 +25,12 @@ from suite.errors import UsageError
 OLDEST = (1, 10)
 SETUP = "diffprog setup-julia"
 EXE, PROJECT = "PYTHON_JULIACALL_EXE", "PYTHON_JULIACALL_PROJECT"
+DEPOTS = "JULIA_DEPOT_PATH"
 SIGNALS = "PYTHON_JULIACALL_HANDLE_SIGNALS"
 """Julia's threads stop each other by SIGSEGV: without "yes" it can have one thread only. Python then loses Ctrl-C."""
+
+_OWN = re.compile(r"/diffprog/[0-9a-f]{12}$")
+"""What the depot of one package ends with."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,7 @@ class Julia:
             "JULIA_LOAD_PATH": os.pathsep.join(["@", str(package_folder()), "@v#.#", "@stdlib"]),
             "JULIA_CONDAPKG_BACKEND": "Null",  # this Python is the one to use, as it is
             SIGNALS: "no",
+            **depots(package_folder()),
         }
 
 
@@ -65,6 +73,49 @@ def package_folder(suite: Path = Path(__file__).parents[1]) -> Path:
     """The folder of the Julia package DiffProgTasks: inside the installed wheel, or beside ``suite/`` in a clone."""
     inside = suite / "julia"
     return inside if (inside / "Project.toml").exists() else suite.parent / "julia"
+
+
+def depots(package: Path, env: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The depots of a process that uses the Julia package in the folder ``package``: JULIA_DEPOT_PATH, if it is set.
+
+    Before the user's own there is one that only this package is compiled into. Julia keeps one compiled DiffProgTasks
+    for an environment, and two checkouts would drive each other's out. It is within the user's first depot; in the
+    user's cache where that cannot be written.
+
+    Args:
+        env: the variables to go by; those of this process, if None.
+    """
+    env = os.environ if env is None else env
+    given = [entry for entry in env.get(DEPOTS, "").split(os.pathsep) if not _OWN.search(entry)]
+    home = _home(env)
+    if not any(given):  # an empty one stands for those that come with Julia
+        given = [str(home / ".julia"), ""] if home else [""]
+    first = next((Path(_expanded(entry, home)) for entry in given if entry), None)
+    cache = Path(env["XDG_CACHE_HOME"]) if env.get("XDG_CACHE_HOME") else home and home / ".cache"
+    for folder in (first, cache):
+        if folder is not None and folder.is_absolute() and _can_be_made(folder):
+            own = folder / "diffprog" / hashlib.sha256(str(package.parent).encode()).hexdigest()[:12]
+            return {DEPOTS: os.pathsep.join([str(own), *given])}
+    return {DEPOTS: env[DEPOTS]} if env.get(DEPOTS) else {}
+
+
+def _home(env: Mapping[str, str]) -> Path | None:
+    """The user's folder, as Julia finds it; there may be none, in a container."""
+    if env.get("HOME"):
+        return Path(env["HOME"])
+    found = os.path.expanduser("~")  # noqa: PTH111 - Path.expanduser raises where there is none
+    return None if found == "~" else Path(found)
+
+
+def _expanded(path: str, home: Path | None) -> str:
+    """A path as Julia reads it in a variable: with ~ for the user's folder."""
+    return str(home) + path[1:] if home is not None and (path == "~" or path.startswith("~/")) else path
+
+
+def _can_be_made(folder: Path) -> bool:
+    """Whether there is such a folder that can be written, or Julia could make it, with those above it."""
+    there = next(one for one in (folder, *folder.parents) if one.exists() or one == one.parent)
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
 def requirements() -> tuple[str, ...]:
@@ -106,7 +157,9 @@ def _chosen(executable: str | None, project: str | None, source: str) -> tuple[s
     """The explicit setting, if both halves of it exist."""
     if not executable or not project:
         raise UsageError(f"a Julia executable and its environment must be set together ({source}); only one of them is")
-    found = shutil.which(executable)
+    home = _home(os.environ)
+    project = _expanded(project, home)
+    found = shutil.which(_expanded(executable, home))
     if found is None:
         raise UsageError(f"the Julia executable {executable!r} ({source}) does not exist or cannot be run")
     if not Path(project).is_dir():
@@ -162,7 +215,7 @@ println(join(missing_packages, ','))
 
 
 def _probe(executable: str, project: str | None, route: str) -> tuple[Julia | None, str]:
-    key = (executable, project or "", os.environ.get("JULIA_DEPOT_PATH", ""))
+    key = (executable, project or "", depots(package_folder()).get(DEPOTS, ""))
     answer, problem = _ask(*key)
     if answer is None:
         return None, problem
@@ -185,6 +238,8 @@ def _ask(executable: str, project: str, depot: str) -> tuple[tuple[str, ...] | N
         command.insert(1, f"--project={project}")
     load_path = os.pathsep.join(["@", str(package_folder()), "@v#.#", "@stdlib"])
     environment = {k: v for k, v in os.environ.items() if k != "JULIA_PROJECT"} | {"JULIA_LOAD_PATH": load_path}
+    if depot:
+        environment[DEPOTS] = depot
     try:
         done = subprocess.run(
             command, capture_output=True, encoding="utf-8", errors="replace", timeout=120, env=environment, check=False
@@ -199,19 +254,18 @@ def _ask(executable: str, project: str, depot: str) -> tuple[tuple[str, ...] | N
 
 def _check_variables() -> None:
     """A variable that points nowhere is a mistake to be told, not to be worked around."""
+    home = _home(os.environ)
     for name in ("JULIA_PROJECT", "JULIA_BINDIR"):
-        value = os.environ.get(name, "")
+        value = _expanded(os.environ.get(name, ""), home)
         if value and not value.startswith("@") and not Path(value).exists():
             raise UsageError(f"{name}={value} points nowhere")
-    depot = os.environ.get("JULIA_DEPOT_PATH", "").split(os.pathsep)[0]
-    if depot and not Path(depot).exists() and not Path(depot).parent.is_dir():
-        raise UsageError(f"JULIA_DEPOT_PATH={depot} points nowhere")
+    depot = _expanded(os.environ.get(DEPOTS, "").split(os.pathsep)[0], home)
+    if depot and not depot.startswith("~") and not Path(depot).is_dir() and not _can_be_made(Path(depot).absolute()):
+        raise UsageError(f"{DEPOTS}={depot} points nowhere, and cannot be made")
 
 
 def provenance(julia: Julia) -> str:
     """Which Julia, by which way, and the hash of the manifest that fixes its packages."""
-    import hashlib
-
     manifests = sorted(Path(julia.project).glob("*Manifest*.toml"))
     digest = hashlib.sha256(manifests[0].read_bytes()).hexdigest()[:16] if manifests else "none"
     return json.dumps({"version": julia.version, "route": julia.route, "manifest": digest})

@@ -307,7 +307,13 @@ def _load(julia: Julia | None) -> int:
         )
     folder = str(find_julia.package_folder())
     Main.seval(f'raw"{folder}" in LOAD_PATH || insert!(LOAD_PATH, min(2, length(LOAD_PATH) + 1), raw"{folder}")')
+    own = "" if julia is not None else find_julia.depots(find_julia.package_folder()).get(find_julia.DEPOTS, "")
+    depot = own.split(os.pathsep)[0]  # of the package's own, to compile it into: juliacall knows of none
+    if depot:
+        Main.seval(f'pushfirst!(DEPOT_PATH, raw"{depot}")')
     Main.seval("import DiffProgTasks")
+    if depot:
+        Main.seval("popfirst!(DEPOT_PATH)")
     return int(Main.DiffProgTasks.Bridge.entry_address())
 
 

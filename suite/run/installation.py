@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import shutil
@@ -99,19 +98,8 @@ class Installation:
             parts = env["JULIA_LOAD_PATH"].split(os.pathsep)
             found["JULIA_LOAD_PATH"] = os.pathsep.join(swap.get(part, part) for part in parts)
             if self.home != environment.ROOT:
-                found["JULIA_DEPOT_PATH"] = _depots_of(self.home, env)
+                found |= find_julia.depots(find_julia.package_folder(self.home), env)
         return found
-
-
-def _depots_of(home: Path, env: dict[str, str]) -> str:
-    """Julia's depots with one before them that only the suite at ``home`` writes: Julia keeps one compiled
-    DiffProgTasks for an environment, and two installations would drive each other's out.
-    """
-    user = Path.home() / ".julia"
-    depots = env.get("JULIA_DEPOT_PATH") or os.pathsep.join([str(user), ""])  # an empty one: those that Julia brings
-    first = Path(depots.split(os.pathsep)[0] or user)
-    own = first / "diffprog" / hashlib.sha256(str(home).encode()).hexdigest()[:12]
-    return os.pathsep.join([str(own), depots])
 
 
 def this() -> Installation:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -98,7 +99,8 @@ def test_an_explicit_setting_comes_first(tmp_path: Path, monkeypatch: pytest.Mon
     [
         ("JULIA_PROJECT", "/nowhere/at/all", "JULIA_PROJECT=/nowhere/at/all points nowhere"),
         ("JULIA_BINDIR", "/nowhere", "JULIA_BINDIR=/nowhere points nowhere"),
-        ("JULIA_DEPOT_PATH", "/nowhere/at/all", "JULIA_DEPOT_PATH=/nowhere/at/all points nowhere"),
+        ("JULIA_DEPOT_PATH", f"{__file__}/a/b", f"JULIA_DEPOT_PATH={__file__}/a/b points nowhere, and cannot be made"),
+        ("JULIA_DEPOT_PATH", __file__, f"JULIA_DEPOT_PATH={__file__} points nowhere"),
         (find_julia.EXE, "/nowhere/julia", "must be set together"),
     ],
 )
@@ -108,6 +110,65 @@ def test_variables_that_point_nowhere_are_told(
     monkeypatch.setenv(name, value)
     with pytest.raises(UsageError, match=told):
         find_julia.find()
+
+
+@pytest.mark.parametrize("depot", ["~/x", "~", "~/to/be/made", "{}/to/be/made", "{}", ":", "", "~/x:/nowhere/at/all"])
+@pytest.mark.parametrize("home", [True, False])
+def test_depots_that_julia_would_expand_or_make_are_its_own_affair(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, depot: str, home: bool
+) -> None:
+    """With a home folder and without one, as in some containers."""
+    path = fake(tmp_path)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    if home:
+        monkeypatch.setenv("HOME", str(tmp_path))
+    else:
+        monkeypatch.delenv("HOME", raising=False)
+        monkeypatch.setattr("os.path.expanduser", lambda path: path)  # of a user whom the system does not know
+    given = depot.format(tmp_path)
+    monkeypatch.setenv("JULIA_DEPOT_PATH", given)
+    julia = find_julia.find().julia
+    assert julia is not None
+    assert julia.executable == str(path)
+    own, *rest = julia.environment().get("JULIA_DEPOT_PATH", "").split(os.pathsep)
+    usual = [str(tmp_path / ".julia"), ""] if home else [""]
+    if home or given.startswith("/"):
+        assert rest == (given.split(os.pathsep) if given.strip(":") else usual)
+        assert Path(own).parents[1] == Path((rest[0] or given).replace("~", str(tmp_path)))
+    else:  # where its folder would be only Julia could say
+        assert os.pathsep.join([own, *rest]) == given or not given.strip(":")
+
+
+def test_each_checkout_has_a_depot_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Julia keeps one compiled package for an environment: two checkouts would drive each other's out."""
+    one, other = (find_julia.depots(tmp_path / name / "julia", {"HOME": str(tmp_path)}) for name in ("a", "b"))
+    own = [entry["JULIA_DEPOT_PATH"].split(os.pathsep) for entry in (one, other)]
+    assert own[0][0] != own[1][0]
+    assert own[0][1:] == own[1][1:] == [str(tmp_path / ".julia"), ""]
+    # In the environment of a process that has one already, it is not added to, but exchanged.
+    assert find_julia.depots(tmp_path / "b" / "julia", {"HOME": str(tmp_path)} | one) == other
+    # Where the first depot cannot be written, it is in the user's cache.
+    env = {"HOME": str(tmp_path), "JULIA_DEPOT_PATH": f"{__file__}/depot"}
+    cached, given = find_julia.depots(tmp_path / "a" / "julia", env)["JULIA_DEPOT_PATH"].split(os.pathsep)
+    assert (Path(cached).parents[1], given) == (tmp_path / ".cache", f"{__file__}/depot")
+    # And the Julia that is asked about itself, whether the package is compiled for one, is asked with it.
+    asked = tmp_path / "asked"
+    path = fake(tmp_path)
+    path.write_text(path.read_text().replace("#!/bin/sh\n", f"#!/bin/sh\necho $JULIA_DEPOT_PATH > {asked}\n"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    julia = find_julia.find().julia
+    assert julia is not None
+    assert asked.read_text().strip() == julia.environment()["JULIA_DEPOT_PATH"]
+
+
+def test_a_tilde_in_a_setting_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name, value in (("JULIA_PROJECT", "~/env"), (find_julia.EXE, "~/bin/julia"), (find_julia.PROJECT, "~/env")):
+        monkeypatch.setenv(name, value)
+    julia = find_julia.find().julia
+    assert julia is not None
+    assert julia.route.startswith("set explicitly")
 
 
 def test_an_explicit_julia_that_does_not_exist_is_told(tmp_path: Path) -> None:

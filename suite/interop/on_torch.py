@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from suite.interop.route import Kept, Loaded
 from suite.interop.wire import CODES
@@ -54,7 +55,12 @@ def _check(tensor: Any) -> None:
         raise TypeError(f"a Julia operation takes tensors, not {type(tensor).__name__}: torch.as_tensor makes one")
     if tensor.device.type != "cpu":
         raise ValueError(f"a Julia operation takes tensors of the host, not of {tensor.device}: .cpu() copies one")
-    if tensor.is_sparse or tensor.layout is not torch.strided:
+    if type(tensor).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
+        raise ValueError(
+            f"a Julia operation takes tensors with numbers in them, not {type(tensor).__name__}: it cannot be "
+            "exported, and only torch.Tensor itself is known in Julia"
+        )
+    if tensor.is_nested or tensor.layout is not torch.strided:
         raise ValueError("a Julia operation takes dense tensors: .to_dense() makes one")
 
 
@@ -68,11 +74,28 @@ def _host(tensor: Any) -> Array | None:
         raise TypeError(
             f"a tensor of {tensor.dtype} cannot cross to Julia; these can: {', '.join(map(str, CODES))}"
         ) from None
+    except RuntimeError as error:
+        if "atching rule not implemented" in str(error):
+            raise NotImplementedError(
+                "a Julia operation knows torch.func.vmap alone, not the older one of is_grads_batched=True, "
+                "vectorize=True and check_batched_grad=True: take torch.func.jacrev, jacfwd, hessian or vmap"
+            ) from error
+        raise
     return array
 
 
 def _hosts(tensors: Sequence[Any]) -> list[Any]:
+    for mode in _get_current_dispatch_mode_stack():
+        if type(mode).__name__ in _TRACERS:
+            raise NotImplementedError(
+                "a Julia operation cannot be traced, by make_fx, torch.func.linearize or torch.export: its numbers "
+                "would become constants. torch.func.jvp and vjp call it as it is, and so does torch.compile"
+            )
     return [_host(tensor) for tensor in tensors]
+
+
+_TRACERS = ("ProxyTorchDispatchMode", "FakeTensorMode", "FunctionalTensorMode")
+"""What follows the operations on tensors to repeat them: what happens outside of PyTorch it does not see."""
 
 
 def _tensor(array: Array | None) -> Any:
@@ -82,6 +105,12 @@ def _tensor(array: Array | None) -> Any:
 
 def _is_float(tensor: Any) -> bool:
     return bool(tensor.is_floating_point() or tensor.is_complex())
+
+
+def _saved(ctx: Any) -> tuple[Sequence[Any], Sequence[Any]]:
+    """The inputs, and what else was saved with them. Read once: a checkpoint has them for one reading alone."""
+    saved = ctx.saved_tensors
+    return saved[: ctx.n], saved[ctx.n :]
 
 
 class _Primal(torch.autograd.Function):  # type: ignore[misc]
@@ -106,13 +135,13 @@ class _Primal(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Any) -> Any:
-        x, y = ctx.saved_tensors[: ctx.n], ctx.saved_tensors[ctx.n :]
+        x, y = _saved(ctx)
         bars = [_full(bar, tensor) for bar, tensor in zip(cotangents[:-1], y, strict=True)]
         return None, None, *_Pullback.apply(ctx.loaded, ctx.kept, ctx.n, *x, *bars)
 
     @staticmethod
     def jvp(ctx: Any, _loaded: Any, _keep: Any, *dots: Any) -> Any:
-        x, y = ctx.saved_tensors[: ctx.n], ctx.saved_tensors[ctx.n :]
+        x, y = _saved(ctx)
         found = _Pushforward.apply(ctx.loaded, ctx.n, *x, *dots)
         return (*(dot if _is_float(like) else None for dot, like in zip(found, y, strict=True)), None)
 
@@ -137,7 +166,7 @@ class _Pushforward(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def backward(ctx: Any, *bars: Any) -> Any:
-        x, dots = ctx.saved_tensors[: ctx.n], ctx.saved_tensors[ctx.n :]
+        x, dots = _saved(ctx)
         wanted = ctx.needs_input_grad[2:]
         of_x = _Second.apply(ctx.loaded, ctx.n, *x, *dots, *bars) if any(wanted[: ctx.n]) else [None] * ctx.n
         of_dots = _Pullback.apply(ctx.loaded, None, ctx.n, *x, *bars) if any(wanted[ctx.n :]) else [None] * ctx.n
@@ -147,7 +176,7 @@ class _Pushforward(torch.autograd.Function):  # type: ignore[misc]
     def jvp(ctx: Any, *tangents: Any) -> Any:
         if any(dot is not None for dot in tangents[2 : 2 + ctx.n]):
             raise NotImplementedError("a Julia operation has no forward over forward mode: take forward over reverse")
-        return _Pushforward.apply(ctx.loaded, ctx.n, *ctx.saved_tensors[: ctx.n], *tangents[2 + ctx.n :])
+        return _Pushforward.apply(ctx.loaded, ctx.n, *_saved(ctx)[0], *tangents[2 + ctx.n :])
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, loaded: Loaded, n: int, *both: Any) -> Any:
@@ -173,7 +202,7 @@ class _Pullback(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def backward(ctx: Any, *dots: Any) -> Any:
         """A cotangent of x̄ is a tangent of x: ȳ's is J ẋ, and that of x is S."""
-        x, bars = ctx.saved_tensors[: ctx.n], ctx.saved_tensors[ctx.n :]
+        x, bars = _saved(ctx)
         wanted = ctx.needs_input_grad[3:]
         of_x = _Second.apply(ctx.loaded, ctx.n, *x, *dots, *bars) if any(wanted[: ctx.n]) else [None] * ctx.n
         of_bars = _Pushforward.apply(ctx.loaded, ctx.n, *x, *dots) if any(wanted[ctx.n :]) else [None] * len(bars)
@@ -181,7 +210,7 @@ class _Pullback(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
-        x, bars = ctx.saved_tensors[: ctx.n], ctx.saved_tensors[ctx.n :]
+        x, bars = _saved(ctx)
         dots, bar_dots = tangents[3 : 3 + ctx.n], tangents[3 + ctx.n :]
         total: Sequence[Any] = [None] * ctx.n
         if any(dot is not None for dot in dots):
@@ -199,6 +228,12 @@ class _Pullback(torch.autograd.Function):  # type: ignore[misc]
         return _by_sample(info, in_dims[3:], both, lambda *both: _Pullback.apply(loaded, kept, n, *both))
 
 
+_NO_THIRD = (
+    "a Julia operation has no third derivatives (torch.autograd.functional.hvp asks for them: take its vhp, or "
+    "torch.func.jvp of a gradient)"
+)
+
+
 class _Second(torch.autograd.Function):  # type: ignore[misc]
     """(loaded, n, *x, *ẋ, *ȳ) to S."""
 
@@ -213,11 +248,11 @@ class _Second(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def backward(ctx: Any, *_: Any) -> Any:
-        raise NotImplementedError("a Julia operation has no third derivatives")
+        raise NotImplementedError(_NO_THIRD)
 
     @staticmethod
     def jvp(ctx: Any, *_: Any) -> Any:
-        raise NotImplementedError("a Julia operation has no third derivatives")
+        raise NotImplementedError(_NO_THIRD)
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, loaded: Loaded, n: int, *all_: Any) -> Any:

@@ -11,16 +11,19 @@ import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import jet
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from suite.interop.errors import BridgeError
 from suite.interop.route import Kept, Loaded
+from suite.interop.wire import CODES
 from suite.spec import Array
 
 
@@ -50,9 +53,16 @@ class JaxOp:
             TypeError: for an argument that is no array, or whose dtype cannot cross.
             BridgeError: if the bridge cannot do it. This and JuliaError may come as JAX's own error, with their text.
         """
-        x = [jnp.asarray(one) for one in inputs]
+        x = _varying_alike([_known(jnp.asarray(one)) for one in inputs])
         outputs = _call.bind(*x, op=self, batch=0, keep=False)
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    def __getstate__(self) -> tuple[Loaded, Any, int]:
+        """Copied or pickled without the pullbacks that wait: they are the process's own."""
+        return self.loaded, self._result, self._keep
+
+    def __setstate__(self, state: tuple[Loaded, Any, int]) -> None:
+        self.__init__(*state)  # type: ignore[misc]
 
     def results(self, inputs: Sequence[Any]) -> tuple[Any, ...]:
         """Shapes and dtypes of f's results for inputs of these shapes and dtypes."""
@@ -91,20 +101,76 @@ class JaxOp:
     def pullback(self, number: int, x: list[Array], bars: list[Array]) -> list[Array]:
         with self._lock:
             kept = self._kept.get(number)
-        if kept is None:
+        if kept is None or kept.gone:
             self.recomputed += 1
             kept = self.loaded.forward(x)[1]
-        return [np.conj(bar) for bar in kept([np.conj(bar) for bar in bars]) if bar is not None]
+        return _of_floats(x, kept([np.conj(bar) for bar in bars]))
 
     def second(self, x: list[Array], dots: list[Array | None], bars: list[Array]) -> list[Array]:
-        found = self.loaded.second(x, dots, [np.conj(bar) for bar in bars])
-        return [np.conj(bar) for bar in found if bar is not None]
+        return _of_floats(x, self.loaded.second(x, dots, [np.conj(bar) for bar in bars]))
 
     def used(self, numbers: Array) -> None:
         """One backward pass is all that most pullbacks see: they are freed after it."""
         with self._lock:
             for number in np.unique(numbers):
                 self._kept.pop(int(number), None)
+
+
+def _of_floats(x: Sequence[Array], bars: Sequence[Array | None]) -> list[Array]:
+    """Cotangents of the floating inputs, as JAX pairs them; zeros where nothing depends on one."""
+    return [
+        np.zeros_like(one) if bar is None else np.conj(bar) for one, bar in zip(x, bars, strict=True) if _is_float(one)
+    ]
+
+
+def _known(one: Any) -> Any:
+    """Raises TypeError for an array whose dtype cannot cross: here, not out of compiled code."""
+    if one.dtype not in CODES:
+        known = ", ".join(map(str, CODES))
+        raise TypeError(f"an array of dtype {one.dtype} cannot cross to Julia; these can: {known}")
+    return one
+
+
+def _varying_alike(x: list[Any]) -> list[Any]:
+    """Within `jax.shard_map`: all varying over the mesh's axes that any varies over, so that cotangents are summed."""
+    axes = [_varying(jax.typeof(one)) for one in x]
+    total: frozenset[Any] = frozenset().union(*axes)
+    if not total:
+        return x
+    cast = jax.lax.pvary if not hasattr(jax.lax, "pcast") else partial(jax.lax.pcast, to="varying")
+    return [cast(one, tuple(total - own)) if total - own else one for one, own in zip(x, axes, strict=True)]
+
+
+def _varying(aval: Any) -> frozenset[Any]:
+    """The axes of the mesh that a value varies over, within `jax.shard_map`; JAX has had two names for it."""
+    found: frozenset[Any] = getattr(aval, "vma", None) or getattr(getattr(aval, "mat", None), "varying", frozenset())
+    return found
+
+
+def _aval(one: Any, arguments: Sequence[Any]) -> Any:
+    """What a result is, that varies over the axes that any argument does."""
+    widest = max(arguments, key=lambda argument: len(_varying(argument)), default=None)
+    axes = frozenset() if widest is None else _varying(widest)
+    if not axes:
+        return jax.core.ShapedArray(one.shape, one.dtype)
+    varying = {"manual_axis_type": widest.mat} if hasattr(widest, "mat") else {"vma": axes}
+    whole = jax.sharding.NamedSharding(widest.sharding.mesh, jax.sharding.PartitionSpec(*[None] * len(one.shape)))
+    return jax.core.ShapedArray(one.shape, one.dtype, sharding=whole, **varying)
+
+
+def _array(one: Any) -> Any:
+    """What JAX hands to a rule, as an array: among it are numbers of Python's."""
+    return one if hasattr(one, "aval") or hasattr(one, "shape") else jnp.asarray(one)
+
+
+def _full(one: Any) -> Any:
+    """A tangent or cotangent, with zeros where it is a symbolic one."""
+    return _array(ad.instantiate_zeros(one))
+
+
+def _rule(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """A rule that gets arrays alone."""
+    return lambda arguments, others, **parameters: rule([_array(one) for one in arguments], others, **parameters)
 
 
 def _is_float(one: Any) -> bool:
@@ -141,6 +207,7 @@ def _primitive(
         return [jax.ShapeDtypeStruct(outer + tuple(one.shape), one.dtype) for one in results(op, inner, **parameters)]
 
     def implementation(*arguments: Any, op: JaxOp, batch: int, **parameters: Any) -> Any:
+        arguments = tuple(_array(one) for one in arguments)
         expected = shapes(op, batch, arguments, parameters)
 
         def run(*given: Any) -> tuple[Array, ...]:
@@ -161,14 +228,15 @@ def _primitive(
         return jax.pure_callback(run, tuple(expected), *arguments)
 
     primitive.def_impl(implementation)
-    primitive.def_abstract_eval(
-        lambda *arguments, op, batch, **parameters: [
-            jax.core.ShapedArray(one.shape, one.dtype) for one in shapes(op, batch, arguments, parameters)
-        ]
-    )
+
+    def abstract(*arguments: Any, op: JaxOp, batch: int, **parameters: Any) -> list[Any]:
+        return [_aval(one, arguments) for one in shapes(op, batch, arguments, parameters)]
+
+    primitive.def_abstract_eval(abstract)
     mlir.register_lowering(primitive, mlir.lower_fun(implementation, multiple_results=True))
 
     def vmapped(arguments: Sequence[Any], dims: Sequence[Any], *, batch: int, **parameters: Any) -> Any:
+        arguments = [_array(one) for one in arguments]
         extent = next(one.shape[dim] for one, dim in zip(arguments, dims, strict=True) if dim is not None)
         moved = []
         for place, (one, dim) in enumerate(zip(arguments, dims, strict=True)):
@@ -182,7 +250,12 @@ def _primitive(
         return outputs, [0] * len(outputs)
 
     batching.primitive_batchers[primitive] = vmapped
+    jet.jet_rules[primitive] = _no_series
     return primitive
+
+
+def _no_series(*_: Any, **__: Any) -> Any:
+    raise NotImplementedError("a Julia operation has no Taylor series (jax.experimental.jet): take jvp, or hessian")
 
 
 def _within(index: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -204,13 +277,13 @@ _call = _primitive(
 
 def _call_jvp(x: Sequence[Any], dots: Sequence[Any], *, op: JaxOp, batch: int, keep: bool) -> Any:
     *y, number = _call.bind(*x, op=op, batch=batch, keep=True)
-    tangents = [ad.instantiate_zeros(dot) for dot, one in zip(dots, x, strict=True) if _is_float(one)]
+    tangents = [_full(dot) for dot, one in zip(dots, x, strict=True) if _is_float(one)]
     ends = iter(_pushforward.bind(number, *x, *tangents, op=op, batch=batch, n=len(x)))
     outputs = [*y, number] if keep else y
     return outputs, [next(ends) if _is_float(one) and one is not number else _no_tangent(one) for one in outputs]
 
 
-ad.primitive_jvps[_call] = _call_jvp
+ad.primitive_jvps[_call] = _rule(_call_jvp)
 
 # J ẋ of (number, x..., ẋ...), ẋ of the floating inputs alone; linear in ẋ.
 
@@ -235,10 +308,10 @@ def _pushforward_jvp(arguments: Sequence[Any], tangents: Sequence[Any], *, op: J
     y = _pushforward.bind(*arguments, op=op, batch=batch, n=n)
     total: list[Any] = [_no_tangent(one) for one in y]
     if any(type(dot) is not ad.Zero for dot in of_dots):
-        full = [ad.instantiate_zeros(dot) for dot in of_dots]
+        full = [_full(dot) for dot in of_dots]
         total = _pushforward.bind(number, *x, *full, op=op, batch=batch, n=n)
     if any(type(dot) is not ad.Zero for dot, one in zip(of_x, x, strict=True) if _is_float(one)):
-        full = [ad.instantiate_zeros(dot) for dot, one in zip(of_x, x, strict=True) if _is_float(one)]
+        full = [_full(dot) for dot, one in zip(of_x, x, strict=True) if _is_float(one)]
         more = _curvature.bind(*x, *dots, *full, op=op, batch=batch, n=n)
         total = [ad.add_tangents(one, other) for one, other in zip(total, more, strict=True)]
     return y, total
@@ -246,14 +319,14 @@ def _pushforward_jvp(arguments: Sequence[Any], tangents: Sequence[Any], *, op: J
 
 def _pushforward_transpose(bars: Sequence[Any], *arguments: Any, op: JaxOp, batch: int, n: int) -> Any:
     number, x = arguments[0], arguments[1 : n + 1]
-    full = [ad.instantiate_zeros(bar) for bar in bars]
+    full = [_full(bar) for bar in bars]
     found = _pullback.bind(number, *x, *full, op=op, batch=batch, n=n)
     return [None] * (n + 1) + [
         bar if ad.is_undefined_primal(dot) else None for bar, dot in zip(found, arguments[n + 1 :], strict=True)
     ]
 
 
-ad.primitive_jvps[_pushforward] = _pushforward_jvp
+ad.primitive_jvps[_pushforward] = _rule(_pushforward_jvp)
 ad.primitive_transposes[_pushforward] = _pushforward_transpose
 
 # Jᵀȳ of (number, x..., ȳ...), ȳ of the floating results alone; linear in ȳ.
@@ -279,10 +352,10 @@ def _pullback_jvp(arguments: Sequence[Any], tangents: Sequence[Any], *, op: JaxO
     of_x = [dot for dot, one in zip(tangents[1 : n + 1], x, strict=True) if _is_float(one)]
     of_bars = tangents[n + 1 :]
     if any(type(dot) is not ad.Zero for dot in of_bars):
-        full = [ad.instantiate_zeros(dot) for dot in of_bars]
+        full = [_full(dot) for dot in of_bars]
         total = _pullback.bind(number, *x, *full, op=op, batch=batch, n=n)
     if any(type(dot) is not ad.Zero for dot in of_x):
-        full = [ad.instantiate_zeros(dot) for dot in of_x]
+        full = [_full(dot) for dot in of_x]
         more = _second.bind(*x, *full, *bars, op=op, batch=batch, n=n)
         total = [ad.add_tangents(one, other) for one, other in zip(total, more, strict=True)]
     return found, total
@@ -290,14 +363,14 @@ def _pullback_jvp(arguments: Sequence[Any], tangents: Sequence[Any], *, op: JaxO
 
 def _pullback_transpose(dots: Sequence[Any], *arguments: Any, op: JaxOp, batch: int, n: int) -> Any:
     number, x = arguments[0], arguments[1 : n + 1]
-    full = [ad.instantiate_zeros(dot) for dot in dots]
+    full = [_full(dot) for dot in dots]
     found = _pushforward.bind(number, *x, *full, op=op, batch=batch, n=n)
     return [None] * (n + 1) + [
         dot if ad.is_undefined_primal(bar) else None for dot, bar in zip(found, arguments[n + 1 :], strict=True)
     ]
 
 
-ad.primitive_jvps[_pullback] = _pullback_jvp
+ad.primitive_jvps[_pullback] = _rule(_pullback_jvp)
 ad.primitive_transposes[_pullback] = _pullback_transpose
 
 # S of (x..., ẋ..., ȳ...): linear in ẋ and in ȳ, and its own transpose in ẋ.
@@ -322,7 +395,7 @@ def _second_transpose(bars: Sequence[Any], *arguments: Any, op: JaxOp, batch: in
     x = arguments[:n]
     k = _count(x)
     dots, cotangents = arguments[n : n + k], arguments[n + k :]
-    full = [ad.instantiate_zeros(bar) for bar in bars]
+    full = [_full(bar) for bar in bars]
     if any(ad.is_undefined_primal(dot) for dot in dots):
         found = _second.bind(*x, *full, *cotangents, op=op, batch=batch, n=n)
         of_dots = [bar if ad.is_undefined_primal(dot) else None for bar, dot in zip(found, dots, strict=True)]
@@ -351,7 +424,7 @@ _curvature = _primitive("julia_curvature", _no_curvature, lambda op, a, n: _floa
 def _curvature_transpose(bars: Sequence[Any], *arguments: Any, op: JaxOp, batch: int, n: int) -> Any:
     x = arguments[:n]
     k = _count(x)
-    full = [ad.instantiate_zeros(bar) for bar in bars]
+    full = [_full(bar) for bar in bars]
     found = _second.bind(*x, *arguments[n : n + k], *full, op=op, batch=batch, n=n)
     ends = [bar if ad.is_undefined_primal(dot) else None for bar, dot in zip(found, arguments[n + k :], strict=True)]
     return [*[None] * (n + k), *ends]

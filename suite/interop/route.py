@@ -33,6 +33,10 @@ class Route(ABC):
         self._released: deque[int | _Key] = deque()
         self._watched: dict[int, _Key] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Copied without what waits to be released: that is the process's own."""
+        return self.__dict__ | {"_released": deque(), "_watched": {}}
+
     @abstractmethod
     def transact(
         self, what: What, key: int = 0, arrays: Sequence[Optional] = (), number: int = 0

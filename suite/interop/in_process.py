@@ -70,18 +70,13 @@ class InProcess(Route):
         if self._pid != os.getpid():  # of a thread that is not there, no answer would come
             raise BridgeError("Julia does not survive a fork: start processes with 'spawn', or use route='worker'")
         identity = next(self._identities)
-        try:
-            if threading.get_ident() == self._owner:
-                return self._call(identity, what, key, arrays, number)
-            if self.thread is not None:
-                found: tuple[int, list[Optional]] = self.thread.run(
-                    lambda: self._call(identity, what, key, arrays, number)
-                )
-                return found
-        except BaseException:
-            if what is What.FORWARD:  # what was kept for it has its identity
-                self._released.append(identity)
-            raise
+        if what is What.FORWARD:  # what is kept for it has its identity
+            self._asked[threading.get_ident()] = identity
+        if threading.get_ident() == self._owner:
+            return self._call(identity, what, key, arrays, number)
+        if self.thread is not None:
+            found: tuple[int, list[Optional]] = self.thread.run(lambda: self._call(identity, what, key, arrays, number))
+            return found
         raise BridgeError(
             f"Julia runs in the main thread, and this call comes from {threading.current_thread().name}: start "
             "it with suite.interop.route('in_process', thread='own') before anything else does, or use route='worker'"
@@ -90,7 +85,9 @@ class InProcess(Route):
     def _call(
         self, identity: int, what: What, key: int, arrays: Sequence[Optional], number: int
     ) -> tuple[int, list[Optional]]:
-        released = self.waiting() if self._released else ()
+        released = self.waiting() if self._released else []
+        if identity in released:  # the caller has given up already, and this comes to be kept yet
+            del released[released.index(identity) :]
         words = [0, identity, what, key, number, len(released), *released, len(arrays)]
         numbers: list[tuple[int, float]] = []
         held = []  # copies that are needed until the call ends

@@ -150,10 +150,9 @@ def _varying(aval: Any) -> frozenset[Any]:
 def _aval(one: Any, arguments: Sequence[Any]) -> Any:
     """What a result is, that varies over the axes that any argument does."""
     widest = max(arguments, key=lambda argument: len(_varying(argument)), default=None)
-    axes = frozenset() if widest is None else _varying(widest)
-    if not axes:
+    if widest is None or not _varying(widest):
         return jax.core.ShapedArray(one.shape, one.dtype)
-    varying = {"manual_axis_type": widest.mat} if hasattr(widest, "mat") else {"vma": axes}
+    varying = {"manual_axis_type": widest.mat} if hasattr(widest, "mat") else {"vma": _varying(widest)}
     whole = jax.sharding.NamedSharding(widest.sharding.mesh, jax.sharding.PartitionSpec(*[None] * len(one.shape)))
     return jax.core.ShapedArray(one.shape, one.dtype, sharding=whole, **varying)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections import deque
@@ -32,10 +33,12 @@ class Route(ABC):
         """Raised when Julia starts again: what was kept before is gone."""
         self._released: deque[int | _Key] = deque()
         self._watched: dict[int, _Key] = {}
+        self._asked: dict[int, int] = {}
+        """Under which key the last forward pass of a thread is kept, until somebody has that key."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Copied without what waits to be released: that is the process's own."""
-        return self.__dict__ | {"_released": deque(), "_watched": {}}
+        return self.__dict__ | {"_released": deque(), "_watched": {}, "_asked": {}}
 
     @abstractmethod
     def transact(
@@ -92,6 +95,16 @@ class Route(ABC):
         watching = _Key(owner, self._released.append)
         watching.key = key
         self._watched[key] = watching
+
+    def taken_over(self) -> None:
+        """Somebody has the key of this thread's last forward pass."""
+        self._asked.pop(threading.get_ident(), None)
+
+    def give_up(self) -> None:
+        """After an exception out of a forward pass of this thread: lets go of what is kept for it."""
+        key = self._asked.pop(threading.get_ident(), None)
+        if key is not None:
+            self._released.append(key)
 
     def waiting(self) -> list[int]:
         """Keys to release with this request; they are waiting until `let_go`, and may be released twice."""
@@ -196,8 +209,14 @@ class Loaded:
     def forward(self, x: Sequence[Array]) -> tuple[list[Array], Kept]:
         """y, and the pullback from this very forward pass."""
         x = [self.route.contiguous(array) for array in x]  # what Julia looks at later, it must look at now
-        key, y = self._ask(What.FORWARD, x)
-        return _all(y), Kept(self.route, key, x)
+        try:
+            key, y = self._ask(What.FORWARD, x)
+            kept = Kept(self.route, key, x)
+            self.route.taken_over()
+            return _all(y), kept
+        except BaseException:
+            self.route.give_up()
+            raise
 
     def pushforward(self, x: Sequence[Array], tangents: Sequence[Optional]) -> list[Array]:
         """ẏ = Jẋ.

@@ -127,6 +127,9 @@ class Session:
         Raises:
             BridgeError: if there is no memory for it, or the process has ended; this session has then, too.
         """
+        for array in arrays:
+            if array is not None:
+                wire.code(array)  # before it is copied: numbers alone can be
         starts = self.requests.place(arrays)
         for side in (0, 1):
             if self._arenas[side].path != self._known[side]:

@@ -96,6 +96,8 @@ class Worker(Route):
         released = self.waiting()
         status, key, found = session.exchange(what, key, arrays, number, released)
         self.let_go(len(released))
+        if what is What.FORWARD:
+            self._asked[threading.get_ident()] = session.unclaimed
         session.unclaimed = 0
         return self.settle(status, key, found)
 

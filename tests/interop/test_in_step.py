@@ -119,12 +119,13 @@ def test_exceptions_at_any_instant(worker: Worker, alarm: Timer, storm: bool) ->
     assert worker.held() <= raised / 50, "pullbacks of calls that were given up"
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_exceptions_while_it_starts(tmp_path: Path, alarm: Timer) -> None:
     before = psutil.Process().num_fds()
     worker = Worker(fake_julia.julia(tmp_path))
     for seconds in (1e-4, 1e-3, 3e-3, 1e-2, 3e-2):
-        alarm(seconds)
         with pytest.raises(Alarm):
+            alarm(seconds)
             while True:
                 right(load(worker, PLUS), 1.0)
                 worker.close()

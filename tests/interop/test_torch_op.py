@@ -195,7 +195,7 @@ def test_a_reentrant_checkpoint(op: Any) -> None:
     torch.testing.assert_close((x.grad, w.grad), torch.autograd.grad(loss(own)(x, w), (x, w)))
 
 
-class Module(torch.nn.Module):  # type: ignore[misc]
+class Module(torch.nn.Module):  # type: ignore[misc, name-defined]
     def __init__(self, op: Any, w: Any) -> None:
         super().__init__()
         self.op, self.w = op, torch.nn.Parameter(w)

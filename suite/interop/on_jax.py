@@ -143,8 +143,8 @@ def _varying_alike(x: list[Any]) -> list[Any]:
 
 def _varying(aval: Any) -> frozenset[Any]:
     """The axes of the mesh that a value varies over, within `jax.shard_map`; JAX has had two names for it."""
-    found: frozenset[Any] = getattr(aval, "vma", None) or getattr(getattr(aval, "mat", None), "varying", frozenset())
-    return found
+    mat = getattr(aval, "mat", None)
+    return frozenset(getattr(aval, "vma", ()) if mat is None else mat.varying)
 
 
 def _aval(one: Any, arguments: Sequence[Any]) -> Any:

@@ -86,7 +86,15 @@ def test_constants_are_as_they_were(worker: Worker) -> None:
 
 
 def test_numbers_and_texts(worker: Worker) -> None:
-    data = {"k": 3, "c": 0.5, "z": 1j, "flag": True, "how": "plus\n ä", "np": np.float32(2), "s": np.str_("text")}
+    data: dict[str, Any] = {
+        "k": 3,
+        "c": 0.5,
+        "z": 1j,
+        "flag": True,
+        "how": "plus\n ä",
+        "np": np.float32(2),
+        "s": np.str_("text"),
+    }
     arrays = JuliaFunction("x -> x", data).messages()
     names = arrays[1].tobytes().decode().split("\n")
     assert names == ["k", "c", "z", "flag", ":how", "np", ":s"]

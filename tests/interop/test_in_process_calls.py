@@ -160,15 +160,15 @@ def test_a_call_within_a_call_has_memory_of_its_own(entry: Entry) -> None:
 
     entry.before = within
     y, total = loaded.primal([np.array([1.0])])
-    assert (y.tolist(), total) == ([1001.0], 1.0)
-    assert (seen[0][0].tolist(), seen[0][1]) == ([1005.0, 1006.0], 11.0)
+    assert (y.tolist(), float(total)) == ([1001.0], 1.0)
+    assert (seen[0][0].tolist(), float(seen[0][1])) == ([1005.0, 1006.0], 11.0)
     before = signal.signal(signal.SIGALRM, lambda *_: within())
     try:
         entry.before = lambda: os.kill(os.getpid(), signal.SIGALRM)  # its handler runs before the reply is read
         y, total = loaded.primal([np.array([2.0])])
     finally:
         signal.signal(signal.SIGALRM, before)
-    assert (y.tolist(), total) == ([1002.0], 2.0)
+    assert (y.tolist(), float(total)) == ([1002.0], 2.0)
     assert len(seen) == 2
 
 

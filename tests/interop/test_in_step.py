@@ -7,6 +7,7 @@ import os
 import random
 import resource
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -88,8 +89,13 @@ def test_a_call_after_one_that_timed_out_gets_its_own_answer(worker: Worker, ala
     assert worker._process is process
 
 
-# An exception may hit a finaliser of another module, too.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.fixture
+def finalisers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception may hit a finaliser of another module, too, or what tells of that: nobody does."""
+    monkeypatch.setattr(sys, "unraisablehook", id)
+
+
+@pytest.mark.usefixtures("finalisers")
 @pytest.mark.parametrize("storm", [False, True])
 def test_exceptions_at_any_instant(worker: Worker, alarm: Timer, storm: bool) -> None:
     """Of small and large calls, loading and pullbacks; in a storm, also of what an exception is followed by."""
@@ -119,7 +125,7 @@ def test_exceptions_at_any_instant(worker: Worker, alarm: Timer, storm: bool) ->
     assert worker.held() <= raised / 50, "pullbacks of calls that were given up"
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("finalisers")
 def test_exceptions_while_it_starts(tmp_path: Path, alarm: Timer) -> None:
     before = psutil.Process().num_fds()
     worker = Worker(fake_julia.julia(tmp_path))

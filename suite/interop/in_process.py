@@ -295,7 +295,9 @@ def _load(julia: Julia | None) -> int:
         os.environ.update(before)
     threads = int(Main.seval("Threads.nthreads(:default) + Threads.nthreads(:interactive)"))
     if threads > 1 and CONFIG["opt_handle_signals"] != "yes":
-        # Its end would collect garbage, too. juliacall looks this function up when Python ends, and calls it.
+        # So the process collects none before it ends, and leaves out Julia's own end, which would. juliacall looks that
+        # function up when Python ends, and calls it.
+        Main.seval("GC.enable(false)")
         CONFIG["lib"].jl_atexit_hook = _no_hook
         raise BridgeError(
             f"Julia was started with {threads} threads and without its signal handlers: at the next collection of "

@@ -75,6 +75,40 @@ def test_more_threads_without_signal_handlers_are_refused(julia: Search) -> None
     assert "PYTHON_JULIACALL_HANDLE_SIGNALS=yes" in done.stderr.splitlines()[-1]
 
 
+FAKED = """
+import atexit, sys, types
+import suite.interop.in_process as in_process
+
+class Library:
+    def jl_atexit_hook(self, code):
+        raise SystemExit("Julia's own end")
+
+evaluated = []
+juliacall = types.ModuleType("juliacall")
+juliacall.CONFIG = {"opt_handle_signals": "no", "lib": Library()}
+juliacall.Main = types.SimpleNamespace(seval=lambda code: evaluated.append(code) or 2)
+sys.modules["juliacall"] = juliacall
+
+@atexit.register
+def at_jl_exit():  # as juliacall has it
+    hook = juliacall.CONFIG["lib"].jl_atexit_hook
+    hook.argtypes = [int]
+    hook.restype = None
+    hook(0)
+    assert evaluated[-1] == "GC.enable(false)", evaluated
+    print("ended")
+
+in_process.start(None)
+"""
+
+
+def test_a_refused_julia_with_threads_is_not_ended_by_itself() -> None:
+    """Which would be by a segmentation fault; here with a juliacall that only looks like one."""
+    done = subprocess.run([sys.executable, "-c", FAKED], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (1, "ended\n"), done.stderr
+    assert "PYTHON_JULIACALL_HANDLE_SIGNALS=yes" in done.stderr.splitlines()[-1]
+
+
 USUAL = ("torch and jax, then Julia",)
 """What is tried without --thorough: each takes a start of Julia."""
 

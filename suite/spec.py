@@ -276,7 +276,7 @@ class Task:
             against size; without unit, and larger for each larger size of a variant.
         memory: ``(config, method, itemsize)`` to an estimate of the peak host memory of a gradient, in bytes.
         tolerance: the largest relative L2 error of a float64 gradient against the reference.
-        tolerances: by operator, where it is not ``tolerance``: second derivatives lose more digits than first ones.
+        tolerances: by operator, of ``config``, where it is not ``tolerance``: second derivatives lose more digits.
         closed_form: ``(config, inputs)`` to ``(value, gradient)`` where the exact answer is known, else None.
         approximating: methods that do not compute what the reference computes, but something near it.
         approximation: ``(config, method, inputs)`` to what such a method should answer at these inputs: its cells are
@@ -309,7 +309,7 @@ class Task:
     extent: Callable[[Any], tuple[str, float]]
     memory: Callable[[Any, str, int], int]
     tolerance: float
-    tolerances: Mapping[str, float] = field(default_factory=dict)
+    tolerances: Mapping[str, Callable[[Any], float]] = field(default_factory=dict)
     closed_form: Callable[[Any, Mapping[str, Array]], tuple[float, Array] | None] = lambda config, inputs: None
     approximating: tuple[str, ...] = ()
     approximation: Callable[[Any, str, Mapping[str, Array]], Approximation] | None = None
@@ -324,6 +324,11 @@ class Task:
     references: Mapping[str, str] = field(default_factory=dict)
     undefined: Callable[[Any, Mapping[str, Array]], str] = lambda config, inputs: ""
     demand: Callable[[Any, str, str, int], Demand | None] = lambda config, method, operator, itemsize: None
+
+    def tolerance_of(self, config: Any, operator: str) -> float:
+        """The largest relative L2 error of a float64 derivative by an operator."""
+        own = self.tolerances.get(operator)
+        return self.tolerance if own is None else own(config)
 
     def reference_method(self, variant: str) -> str:
         """The method of the cell that the others of a variant's cases are compared with."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,90 +12,21 @@ from suite.agree.damage import damage, listed_outputs
 from suite.agree.rounding import ULP, Noise
 from suite.agree.tolerances import (
     COMPONENT,
-    FLOAT32_FACTOR,
     FLOAT32_FLOOR,
-    FLOAT32_REFERENCE,
     NOISE_FACTOR,
     NOISE_MOST,
     OUTPUT_MOST,
-    TF32_FACTOR,
-    TF32_MOST,
+    Yardstick,
+    output_tolerance,
+    tolerance,
+    value_tolerance,
 )
 from suite.measure import protocol
 from suite.measure.protocol import Result
 from suite.records import Agreement, Errors
-from suite.spec import Allowed, Approximation, Array, Arrays, Cell, Task, dtype
+from suite.spec import Array, Arrays, Cell, Task, dtype
 
 __all__ = ["COMPONENT", "FLOAT32_FLOOR", "Yardstick", "damage", "judge", "tolerance"]
-
-
-@dataclass(frozen=True)
-class Yardstick:
-    """What the cells of one case and operator are judged by.
-
-    Attributes:
-        key: the reference cell's key.
-        value: its float64 value.
-        derivative: its float64 gradient or hvp, shape (P,), or jvp, shape ().
-        scale: what errors are relative to, where it is not the derivative's own norm: ‖g‖ for a jvp, which may cancel.
-        float32_error: relative L2 error of the reference's own float32 gradient, None until it is known.
-        exact: value and gradient in closed form, where there is one.
-        outputs: its float64 outputs; empty where they are not known.
-        float32_value: the error of the reference's own float32 value, None until it is known.
-        float32_outputs: those of its float32 outputs.
-        approximation: what cells of a method that approximates are judged by instead.
-        noise: what rounding does to this case, computed only where an answer is not right at once.
-    """
-
-    key: str
-    value: float
-    derivative: Array
-    scale: float | None = None
-    float32_error: float | None = None
-    exact: tuple[float, Array] | None = None
-    outputs: Arrays = field(default_factory=dict)
-    float32_value: float | None = None
-    float32_outputs: Mapping[str, float] = field(default_factory=dict)
-    approximation: Approximation | None = None
-    noise: Callable[[], Noise] | None = None
-
-
-def _rounding(task: Task, precision: str, base: float, own: float | None) -> float:
-    """What rounding alone may do: ``base`` in float64; below it some times the reference's ``own`` float32 error."""
-    if precision == "float64":
-        return base
-    single = FLOAT32_REFERENCE if own is None else max(FLOAT32_FACTOR * own, FLOAT32_FLOOR, task.float32_floor)
-    return min(TF32_FACTOR * single, TF32_MOST) if precision == "tf32" else single
-
-
-def _allowed(cell: Cell, yardstick: Yardstick) -> Allowed:
-    """What the cell's method may be off by besides rounding."""
-    approximation = yardstick.approximation
-    return Allowed() if approximation is None else approximation.allowed.get(dtype(cell.precision), Allowed())
-
-
-def tolerance(task: Task, cell: Cell, config: Any, yardstick: Yardstick) -> float:
-    """The largest relative L2 error that a derivative may have: of rounding, or of its method where that is larger."""
-    base = task.tolerances.get(cell.operator, task.tolerance)
-    rounding = _rounding(task, cell.precision, base, yardstick.float32_error)
-    return max(rounding, _allowed(cell, yardstick).gradient)
-
-
-def value_tolerance(task: Task, cell: Cell, yardstick: Yardstick) -> float:
-    """The same of the value, over max(1, |L|); a second derivative's digits are not the value's."""
-    rounding = _rounding(task, cell.precision, task.tolerance, yardstick.float32_value)
-    if cell.precision != "float64" and yardstick.float32_value is None and yardstick.float32_error is not None:
-        rounding = _rounding(task, cell.precision, task.tolerance, yardstick.float32_error)
-    return max(rounding, _allowed(cell, yardstick).value)
-
-
-def output_tolerance(task: Task, cell: Cell, config: Any, yardstick: Yardstick, name: str) -> float:
-    """The same of one output; see `errors.of_output`."""
-    rounding = _rounding(task, cell.precision, task.tolerance, yardstick.float32_outputs.get(name))
-    power = task.loose(config).get(name)
-    if power is not None:
-        rounding = max(rounding, 10 * float(np.finfo(dtype(cell.precision)).eps) ** power)
-    return max(rounding, _allowed(cell, yardstick).outputs.get(name, 0.0))
 
 
 def judge(
@@ -210,7 +140,7 @@ class _Judgement:
         found = errors.compare(x, y, self.layout, self.scale)
         error = found.relative_l2 or 0.0
         allowed = self.held(error, base, lambda noise: noise.derivative)
-        plain = self.task.tolerances.get(self.cell.operator, self.task.tolerance)
+        plain = self.task.tolerance_of(self.config, self.cell.operator)
         # A method that approximates is allowed more than the task's own tolerance, and so is an ill-conditioned case.
         strict = self.double and self.cell.operator != "jvp" and allowed <= plain
         if not error <= allowed:

@@ -10,7 +10,7 @@ import numpy as np
 
 from suite import tasks
 from suite.agree.rounding import Noise, noise
-from suite.agree.verdict import Yardstick
+from suite.agree.tolerances import Yardstick
 from suite.measure import protocol
 from suite.spec import Approximation, Arrays, Case
 

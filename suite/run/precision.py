@@ -27,6 +27,8 @@ from suite.run.workers import environment as worker_environment
 from suite.spec import Array, Case
 
 FILE = "work_precision.csv"
+SAME = 1e-9
+"""Two answers of one function, relative: they differ by rounding at most."""
 
 
 @dataclass(frozen=True)
@@ -205,12 +207,22 @@ def _point(
 def _compared(point: Point, found: dict[str, Array] | None, best: dict[str, Array]) -> Point:
     if found is None:
         return point
+    alone = found.get(protocol.VALUE_ALONE, found["value"])
+    late = [name for name in found if name.startswith(protocol.AFTER)]
+    if not np.isclose(float(alone), float(found["value"]), rtol=SAME, atol=SAME) or not all(
+        _like(found[name], found["value" if protocol.is_value(name) else "gradient"]) for name in late
+    ):
+        return Point(**asdict(point) | {"outcome": "disagrees", "reason": "what was timed gives another answer"})
     value_error = abs(float(found["value"]) - float(best["value"])) / max(1.0, abs(float(best["value"])))
     gradient_error = np.linalg.norm(found["gradient"] - best["gradient"]) / np.linalg.norm(best["gradient"])
     errors = {"value_error": value_error, "gradient_error": float(gradient_error)}
     if not np.isfinite(list(errors.values())).all():
         return Point(**asdict(point) | {"outcome": "disagrees", "reason": "the answer is not finite"})
     return Point(**asdict(point) | errors)
+
+
+def _like(x: Array, y: Array) -> bool:
+    return x.shape == y.shape and bool(np.linalg.norm(x - y) <= SAME * max(1.0, float(np.linalg.norm(y))))
 
 
 def write(folder: Path, points: Sequence[Point]) -> Path:

@@ -11,6 +11,7 @@ from suite.measure.protocol import Result
 from suite.records import Memory, Seconds
 from suite.run.plan import reference_cell
 from suite.spec import Array, Arrays, Case
+from suite.tasks.trg import reference, second
 from tests.checker import planted
 from tests.checker.planted import Answer
 
@@ -99,3 +100,22 @@ def test_work_that_was_not_done_is_caught(task: str, count: dict[str, int]) -> N
         refused.append(outcome == "disagrees" and name in reason)
     count |= {"planted": len(refused), "caught": sum(refused)}
     assert all(refused)
+
+
+@pytest.mark.parametrize("variant", ["classic", "disordered"])
+@pytest.mark.parametrize("operator", ["gradient", "hvp"])
+def test_a_broadening_that_is_too_large_is_caught_in_the_derivative_alone(
+    variant: str, operator: str, count: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand times the task's: 1e-10 of the gradient. Outputs, which would show it too, are the right ones."""
+    found = []
+    for seed in range(4):
+        case = Case("trg", variant, "tiny", seed)
+        right = planted.answer(case, operator=operator)
+        with monkeypatch.context() as patch:
+            for module in (reference, second):
+                patch.setattr(module, "ETA", 1e-9)
+            wrong = planted.answer(case, operator=operator)
+        found.append(caught(right, {operator: wrong.gradient}))
+    count |= {"planted": len(found), "caught": sum(found)}
+    assert all(found)

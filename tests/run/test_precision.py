@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -72,3 +73,15 @@ def test_nothing_to_draw(tmp_path: Path) -> None:
 def test_a_task_without_a_ladder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no ladder"):
         precision.measure(Case("qcbm", "gaussian", "tiny", 0), ["numpy"], tmp_path, Settings())
+
+
+@pytest.mark.parametrize("fault", ["value 0", "late value", "late gradient"])
+def test_a_point_whose_timed_function_gives_another_answer_disagrees(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ladder = [("backsolve", {"steps": 10}), ("discrete", {"steps": 10})]
+    monkeypatch.setattr("suite.tasks.flow.precision.ladder", lambda config: ladder)
+    command = [sys.executable, str(Path(__file__).with_name("faulty_worker.py")), fault, "backsolve"]
+    bad, good = precision.measure(CASE, ["numpy"], tmp_path, Settings(samples=5, seconds=0, command=command))
+    assert (bad.outcome, bad.reason) == ("disagrees", "what was timed gives another answer")
+    assert good.outcome == "ok"

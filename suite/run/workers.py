@@ -7,7 +7,6 @@ import os
 import queue
 import signal
 import subprocess
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Self
 
 from suite.measure import protocol
 from suite.run import answers, installation, processors, variables
+from suite.run.caches import Caches
 from suite.run.variables import environment
 
 __all__ = ["COMMAND", "Worker", "WorkerDied", "environment"]
@@ -58,10 +58,10 @@ class Worker:
         self._operator = self._device = ""
         self._oom_kills = _oom_kills()
         try:
-            self._caches = tempfile.TemporaryDirectory(prefix="diffprog-", ignore_cleanup_errors=True)
+            self._caches = Caches()
         except OSError as error:
             raise WorkerDied("error", f"the worker cannot be started ({error})") from error
-        caches = {name: str(Path(self._caches.name) / folder) for name, folder in variables.CACHES.items()}
+        caches = {name: str(self._caches.path / folder) for name, folder in variables.CACHES.items()}
         self.claim = processors.claim(threads)
         self._gone = False
         try:
@@ -72,7 +72,7 @@ class Worker:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=stderr,
-                    env=caches | env | {CACHES: self._caches.name, STARTED: repr(perf_counter())},
+                    env=caches | env | {CACHES: str(self._caches.path), STARTED: repr(perf_counter())},
                     start_new_session=True,  # Ctrl-C reaches the parent, which then decides
                 )
             if not bound:
@@ -172,7 +172,7 @@ class Worker:
         if not self._gone:
             self._gone = True
             self.claim.release()
-            self._caches.cleanup()
+            self._caches.remove()
 
     def strayed(self) -> str:
         """What is wrong with the processors that the worker runs on, or an empty string."""

@@ -14,7 +14,7 @@ import pytest
 from suite.errors import UsageError
 from suite.measure import protocol
 from suite.records import Journal, Record
-from suite.run import installation, variables, workers
+from suite.run import caches, installation, variables, workers
 from suite.run.workers import Worker, environment
 
 ROOT = Path(__file__).parents[2]
@@ -222,3 +222,23 @@ def test_the_code_measured_is_that_of_the_installation(tmp_path: Path) -> None:
     env = environment("float64", "cpu", 1, None) | {"PYTHONPATH": str(tmp_path)}
     done = subprocess.run(code, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this system has no such locks")
+def test_caches_of_a_run_that_was_killed_are_swept_and_those_in_use_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    used, left, young = caches.Caches(), caches.Caches(), caches.Caches()
+    assert left._descriptor is not None and young._descriptor is not None
+    for one in (left, young):  # as the system does when their owner is killed
+        os.close(one._descriptor)  # type: ignore[arg-type]
+        one._descriptor = None
+    for old in (used, left):
+        os.utime(old.path, (0, 0))
+    caches._sweep.cache_clear()
+    caches.Caches().remove()
+    assert set(tmp_path.iterdir()) == {used.path, young.path}
+    for one in (used, used, young):
+        one.remove()
+    assert not list(tmp_path.iterdir())

@@ -143,7 +143,7 @@ class Cell:
     @property
     def limit(self) -> str:
         """Why its engine is known not to do it, or an empty string; see `suite.engines`."""
-        where = self.device, self.method, self.precision
+        where = self.device, self.method, self.precision, self.case.size
         return engines.limit(self.backend, self.engine, self.operator, self.case.task, self.case.variant, *where)
 
     @property

@@ -130,13 +130,28 @@ def test_where_there_are_no_graphs_is_declared() -> None:
     assert "status" in limit("torch", "cudagraph", "hvp", "trg", "classic", "cuda")
 
 
-def test_what_an_h100_showed_is_declared() -> None:
-    """One run: `long_chain` in TF32 gave no answer within a minute, and Inductor failed on complex constants."""
-    case = Case("eigensolver", "long_chain", "tiny", 0)
-    in_tf32 = Cell(case, "torch", "dominant", "gradient", "tf32", "cuda")
-    assert "use float32" in in_tf32.limit
-    assert replace(in_tf32, backend="jax", engine="reverse").limit == in_tf32.limit
-    assert replace(in_tf32, precision="float32").limit == replace(in_tf32, method="dense").limit == ""
+@pytest.mark.parametrize(
+    ("backend", "variant", "size", "failed"),
+    [
+        ("torch", "ground_state", "tiny", False),
+        ("torch", "ground_state", "small", True),
+        ("torch", "spectrum", "tiny", False),
+        ("torch", "long_chain", "tiny", True),
+        ("torch", "long_chain", "medium", True),
+        ("jax", "ground_state", "small", True),
+        ("jax", "long_chain", "tiny", False),
+        ("jax", "long_chain", "small", True),
+    ],
+)
+def test_what_tf32_was_seen_to_fail_on_is_declared_and_no_more(
+    backend: str, variant: str, size: str, failed: bool
+) -> None:
+    cell = Cell(Case("eigensolver", variant, size, 0), backend, "dominant", "gradient", "tf32", "cuda")
+    assert bool(cell.limit) == failed
+    assert replace(cell, precision="float32").limit == replace(cell, method="dense").limit == ""
+
+
+def test_inductor_and_complex_constants() -> None:
     compiled = Cell(Case("qcbm", "gaussian", "tiny", 0), "torch", "reverse", "hvp", "float64", "cuda", "compile")
     assert "complex" in compiled.limit
     assert replace(compiled, device="cpu").limit == replace(compiled, operator="jvp").limit == ""

@@ -91,8 +91,8 @@ def test_the_trace_shows_it(fault: Any, told: str) -> None:
     assert any(name.startswith(told) for name in found), found
 
 
-SOLVERS = {"trg": {"cusolver_syevd_ffi"}, "eigensolver": {"cusolver_syevd_ffi"}, "flow": set(), "qcbm": set()}
-"""What is called of cuSOLVER. syevd may be Jacobi within, by JAX's choice; trg makes its SVDs of polar factors."""
+SOLVERS = {"trg": {"cusolver_gesvd_ffi"}, "eigensolver": {"cusolver_syevd_ffi"}, "flow": set(), "qcbm": set()}
+"""What is called of cuSOLVER. gesvd is QR iteration, by our choice; syevd may be Jacobi within, by JAX's."""
 
 
 @pytest.mark.parametrize(("task", "method"), sorted({(t, m) for t, _, m in CELLS} - EXCEPTIONS.keys()))

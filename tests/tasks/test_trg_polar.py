@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -114,6 +115,24 @@ def test_no_step_shrinks_a_singular_value_against_the_largest() -> None:
     for _ in range(polar.POLISH):
         x = x * (1.5 - 0.5 * x * x)
     assert abs(x[0] - 1) < 1e-15
+
+
+@pytest.mark.parametrize(
+    ("order", "dtype", "called"),
+    [(16, "float64", "gesvd"), (81, "float64", "syevd"), (256, "float32", "gesvd"), (576, "float32", "syevd")],
+)
+def test_the_rule_on_a_gpu_is_one(order: int, dtype: str, called: str) -> None:
+    """By what is lowered for CUDA, which needs no such device, and by what PyTorch would ask."""
+    jax = pytest.importorskip("jax")
+    from jax import export
+
+    from suite.tasks.trg import split_jax
+
+    with jax.enable_x64(True):
+        shape = jax.ShapeDtypeStruct((2, order, order), dtype)
+        lowered = export.export(jax.jit(split_jax.svd), platforms=["cuda"])(shape)
+    assert set(re.findall(r"custom_call @cusolver_(\w+)_ffi", lowered.mlir_module())) == {called}
+    assert polar.suits(order, np.dtype(dtype).itemsize) == (called == "syevd")
 
 
 @pytest.fixture

@@ -17,7 +17,10 @@ from __future__ import annotations
 
 import math
 
-NAME = "polar decomposition, then eigh (cuSOLVER syevd)"
+NAME = "cuSOLVER gesvd up to order 64 (float32: 512), beyond by polar decomposition and eigh"
+SMALL = {8: 64, 4: 512}
+"""Up to these orders, by bytes of a number, QR iteration is the better choice: small matrices are bound by launches,
+and PyTorch takes the eigenvectors of float32 ones by Jacobi, orthogonal to 1e-4 only."""
 REACHED = 0.3
 GROWTH = 2.4
 """a of the first steps; b = a − `REACHED`, so that 1 becomes `REACHED` and nothing more than 1 (0.99 at most)."""
@@ -25,6 +28,11 @@ POLISH = 8
 """Newton-Schulz steps from `REACHED` to 1 ± 1e-16."""
 MARGIN = 1e6
 """The least singular value of the added matrix is 1/n, within this factor."""
+
+
+def suits(order: int, itemsize: int) -> bool:
+    """Whether the SVD of a matrix on a GPU is to be made this way; one rule for all frameworks."""
+    return order > SMALL[itemsize]
 
 
 def growing(order: int, eps: float) -> int:

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from suite.tasks.trg import polar_jax
+from suite.tasks.trg.polar import suits
 from suite.tasks.trg.spec import ETA
 
 Factors = tuple[Array, Array, Array]
@@ -26,7 +27,15 @@ Blocks = tuple[Array, Array, Array, Array]
 
 def svd(matrices: Array) -> Factors:
     """U, s and Vᵀ of (n, m, m)."""
-    factors: Factors = jax.lax.platform_dependent(matrices, cuda=polar_jax.svd, default=svd_by_lapack)
+    factors: Factors = jax.lax.platform_dependent(matrices, cuda=svd_by_cusolver, default=svd_by_lapack)
+    return factors
+
+
+def svd_by_cusolver(matrices: Array) -> Factors:
+    if suits(matrices.shape[-1], matrices.dtype.itemsize):
+        return polar_jax.svd(matrices)
+    # Jacobi, the default there up to m = 1024, is less accurate.
+    factors: Factors = jax.lax.linalg.svd(matrices, algorithm=jax.lax.linalg.SvdAlgorithm.QR)
     return factors
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from suite.tasks.trg import polar_torch
+from suite.tasks.trg import polar, polar_torch
 from suite.tasks.trg.spec import ETA
 
 Factors = tuple[Tensor, Tensor, Tensor]
@@ -16,15 +16,16 @@ Factors = tuple[Tensor, Tensor, Tensor]
 
 def svd(matrices: Tensor) -> Factors:
     """U, s and Vᵀ of (n, m, m)."""
-    if matrices.is_cuda:
+    if matrices.is_cuda and polar.suits(matrices.shape[-1], matrices.itemsize):
         u, s, vt = polar_torch.svd(matrices)
         return u, s, vt
+    driver = "gesvd" if matrices.is_cuda else None  # Jacobi, the default there, is less accurate
     try:
-        u, s, vt = torch.linalg.svd(matrices)
+        u, s, vt = torch.linalg.svd(matrices, driver=driver)
         return u, s, vt
     except torch.linalg.LinAlgError:
         # LAPACK's divide and conquer (gesdd) fails on a few of these graded matrices, and then not on the transposed.
-        u, s, vt = torch.linalg.svd(matrices.mT)
+        u, s, vt = torch.linalg.svd(matrices.mT, driver=driver)
         return vt.mT, s, u.mT
 
 

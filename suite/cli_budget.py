@@ -11,6 +11,7 @@ from suite.run.driver import Run
 
 BUDGET = "Stop measuring after this long (`90s`, `8m`, `1h`); what the report needs most comes first."
 REFERENCES = "Take the inputs and NumPy's answers to them from this run, instead of computing them here."
+CACHE = "Keep what workers compile in this folder, for later runs; first calls are then left out of the tables."
 LONGEST = 366 * 24 * 3600.0
 
 

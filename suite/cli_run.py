@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from suite import cli_versus
-from suite.cli_budget import BUDGET, REFERENCES, duration, left_over
+from suite.cli_budget import BUDGET, CACHE, REFERENCES, duration, left_over
 from suite.cli_compare import FAIL_ON, MARKDOWN
 from suite.cli_options import (
     MOST_GIB,
@@ -81,6 +81,7 @@ def run(
     time_limit: TimeLimit = 900.0,
     budget: Annotated[str | None, typer.Option(metavar="TIME", callback=given, help=BUDGET)] = None,
     references: Annotated[Path | None, typer.Option(metavar="FOLDER", parser=path, help=REFERENCES)] = None,
+    compile_cache: Annotated[Path | None, typer.Option(metavar="FOLDER", parser=path, help=CACHE)] = None,
     keep_env: Annotated[list[str] | None, typer.Option(metavar="NAME,…", callback=given, help=KEEP)] = None,
     worker: Annotated[list[str] | None, typer.Option(metavar="NAME=COMMAND", callback=given, help=WORKER)] = None,
     versus: Annotated[
@@ -138,9 +139,10 @@ def run(
     if 0 < samples < LEAST_SAMPLES:
         raise UsageError(f"at least {LEAST_SAMPLES} samples tell a spread; 0: nothing is timed")
     time = None if budget is None else duration(budget)
-    if versus is not None and (time is not None or references is not None):
+    if versus is not None and (time is not None or references is not None or compile_cache is not None):
         raise UsageError(
-            "--versus computes its own references, and needs no budget: leave --budget and --references out"
+            "--versus computes its own references, compiles anew and needs no budget: leave --budget, --references and "
+            "--compile-cache out"
         )
     workers = started_by(worker)
     keep = names(keep_env) or ()
@@ -176,6 +178,7 @@ def run(
         julia=search,
         workers=workers,
         keep=keep,
+        compile_cache=compile_cache,
     )
     if other is not None:
         both = cli_versus.measure(folder, settings, other, cells, resume=resume, remeasure=remeasure)

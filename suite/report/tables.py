@@ -20,6 +20,7 @@ from suite.agree.timings import NOISE
 from suite.errors import UsageError
 from suite.records import Errors, Record
 from suite.report import arrays, gpu
+from suite.run import variables
 from suite.spec import Array, Case, Layout
 
 IDENTITY = ("case", "task", "variant", "size", "seed", "backend", "engine", "method", "operator", "precision", "device")
@@ -96,6 +97,7 @@ def _row(record: Record) -> dict[str, Any]:
     value_spread = _spread("value", time.value, time.by_hand_value)
     gradient_spread = _spread("gradient", time.gradient, time.by_hand_gradient)
     value_median = value_spread.get("value_median_s")
+    warm = origin is not None and bool(variables.warm(list(origin.environment)))  # then a first call is none
     return {
         **_identity(record),
         "label": label(record),
@@ -133,8 +135,8 @@ def _row(record: Record) -> dict[str, Any]:
         "noisy": value_spread["value_noisy"] or gradient_spread["gradient_noisy"],
         "import_s": time.import_,
         "setup_s": time.setup,
-        "first_value_s": time.first_value,
-        "first_gradient_s": time.first_gradient,
+        "first_value_s": None if warm else time.first_value,
+        "first_gradient_s": None if warm else time.first_gradient,
         "host_before_bytes": memory.host_before,
         "host_peak_bytes": memory.host_peak,
         "device_peak_bytes": memory.device_peak,

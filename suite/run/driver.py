@@ -50,6 +50,7 @@ class Settings:
         attempt: whether to try cells that ``suite.engines`` declares unsupported.
         installation: whose workers these are; None: this one's.
         keep: variables of the user's environment that workers get besides; see `suite.run.variables`.
+        compile_cache: where workers keep what they compile, for later runs; None: nowhere.
         in_turn: whether samples are taken one by one afterwards; see `suite.run.versus`.
     """
 
@@ -63,6 +64,7 @@ class Settings:
     attempt: bool = False
     installation: Installation | None = None
     keep: tuple[str, ...] = ()
+    compile_cache: Path | None = None
     in_turn: bool = False
 
 
@@ -116,10 +118,15 @@ def provenance(
         versions={"python": own.python, **opened.versions},
         switches=opened.switches,
         julia=find_julia.provenance(julia) if backend == "julia" and julia is not None else "",
-        environment=variables.recorded(settings.keep, with_julia=backend == "julia"),
+        environment=variables.recorded(settings.keep, with_julia=backend == "julia") | _caches(settings),
         processors=str(claim or ""),
         contended=bool(claim and claim.shared),
     )
+
+
+def _caches(settings: Settings) -> dict[str, str]:
+    """The variables of a cache that outlives the workers, where there is to be one."""
+    return {} if settings.compile_cache is None else variables.lasting(settings.compile_cache)
 
 
 @dataclass
@@ -242,6 +249,7 @@ class Run:
         settings = self.settings
         julia = settings.julia.julia if group.backend == "julia" else None
         env = worker_environment(group.precision, group.device, settings.threads, julia, settings.keep)
+        env |= _caches(settings)
         if settings.installation is not None:
             env = settings.installation.environment(env)
         if group.backend in settings.workers:

@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from suite.backends.find_julia import EXE, PROJECT, SIGNALS, Julia
 from suite.errors import UsageError
@@ -59,6 +60,8 @@ CACHES = {
     "CUDA_CACHE_PATH": "cuda",
 }
 """Folders of compiled code that outlive a process; a worker has its own, new and empty, under these names."""
+LASTING = {**CACHES, "JAX_COMPILATION_CACHE_DIR": "jax"}
+"""The same and JAX's, which it has only where it is told to."""
 WARM = (*CACHES, "JAX_COMPILATION_CACHE_DIR", "TORCHINDUCTOR_*CACHE*", "JAX_*CACHE*", "TRITON_*CACHE*")
 """With one of these kept, first calls may find code that was compiled before."""
 
@@ -192,3 +195,11 @@ def dropped(keep: Sequence[str], given: Mapping[str, str] | None = None) -> list
 def warm(kept: Sequence[str]) -> list[str]:
     """Those of the recorded variables with which a first call may not be one."""
     return [name for name in kept if _any(name, WARM)]
+
+
+def lasting(folder: Path) -> dict[str, str]:
+    """What makes workers keep all that they compile in ``folder``, for the next ones."""
+    return {name: str(folder.resolve() / kind) for name, kind in LASTING.items()} | {
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }

@@ -8,11 +8,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from suite.cli_budget import duration
 from suite.errors import UsageError
 from suite.records import Journal, Record
+from suite.report import tables
+from suite.report.notes import notes
 from suite.run import budget, driver, files, plan
 from suite.run.budget import Budgeted
 from suite.run.references import take
@@ -208,6 +211,30 @@ def test_references_that_do_not_fit_are_refused(numpy_run: Path, tmp_path: Path)
     files.save(tmp_path / "mine" / "arrays" / "flow-quadratic-tiny-seed0" / "inputs.npz", {"params": np.zeros(2)})
     with pytest.raises(UsageError, match="holds other inputs"):
         borrowed(tmp_path / "mine", numpy_run, CHECKPOINTED)
+
+
+def test_a_cache_that_is_kept_is_used_again_and_its_first_calls_are_left_out(tmp_path: Path) -> None:
+    pytest.importorskip("jax")
+    request = plan.Request(tasks=("qcbm",), variants=("gaussian",), backends=("jax",), methods=("reverse",))
+    kept = tmp_path / "compiled"
+    seen = []
+    for name in ("first", "second"):
+        settings = driver.Settings(samples=0, seconds=0.0, compile_cache=kept)
+        running = driver.Run(tmp_path / name, settings)
+        running.start(resume=False)
+        record = running.run(plan.cells(request))[-1]
+        assert record.outcome == "ok"
+        seen.append({path.name for path in (kept / "jax").iterdir()})
+        row = tables.cells([record]).iloc[0]
+        assert pd.isna(row["first_gradient_s"]) and pd.isna(row["first_value_s"])
+        assert record.seconds.first_gradient is not None  # the record has it, with what explains it
+        assert "JAX_COMPILATION_CACHE_DIR" in notes(tmp_path / name, [record])[-1]
+    compiled = {name for name in seen[0] if name.endswith("-cache")}
+    assert compiled and compiled == {name for name in seen[1] if name.endswith("-cache")}
+    plain = driver.Run(tmp_path / "plain", driver.Settings(samples=0, seconds=0.0))
+    plain.start(resume=False)
+    cold = plain.run(plan.cells(request))[-1]
+    assert not pd.isna(tables.cells([cold]).iloc[0]["first_gradient_s"])
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90.0), ("8m", 480.0), ("1.5h", 5400.0), (" 2m ", 120.0)])

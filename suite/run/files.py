@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +86,36 @@ def load(path: Path) -> Arrays:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UsageError(f"cannot read the arrays in {path} ({error})") from error
+
+
+@contextlib.contextmanager
+def kept(path: Path) -> Iterator[Callable[[], bool]]:
+    """The file is after this context what it was before; yields whether it has been changed by now.
+
+    Raises:
+        UsageError: if it cannot be read, or not written again.
+    """
+    try:
+        before = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {path} ({error})") from error
+
+    def changed() -> bool:
+        try:
+            return path.is_symlink() or not path.is_file() or path.read_bytes() != before
+        except OSError:
+            return True
+
+    try:
+        yield changed
+    finally:
+        if changed():
+            partial = path.with_name(path.name + ".partial")
+            try:
+                partial.write_bytes(before)
+                partial.replace(path)
+            except OSError as error:
+                raise UsageError(f"cannot write {path} again ({error}); earlier records are kept") from error
 
 
 def write_atomically(path: Path, text: str) -> None:

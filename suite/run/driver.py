@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from suite import tasks
+from suite import npz, tasks
 from suite.agree import verdict
 from suite.agree import yardstick as yardsticks
 from suite.backends import find_julia
@@ -234,7 +234,10 @@ class Run:
             return False
         if not record.arrays:
             return record.outcome == "unsupported"  # the others stand for an answer
-        return not answers.wrong_arrays(self.folder / record.arrays, cell.operator, record.value)
+        path = self.folder / record.arrays
+        if answers.wrong_arrays(path, cell.operator, record.value):
+            return False
+        return record.outcome != "ok" or npz.belongs(files.load(path), record)
 
     @staticmethod
     def standing(record: Record) -> bool:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from suite import tasks
+from suite import npz, tasks
 from suite.errors import UsageError
 from suite.spec import Array, Arrays, Case
 
@@ -82,9 +81,8 @@ def load(path: Path) -> Arrays:
         UsageError: if it cannot be read.
     """
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        return npz.read(path)
+    except npz.Damaged as error:
         raise UsageError(f"cannot read the arrays in {path} ({error})") from error
 
 

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from suite.measure import protocol
-from suite.records import Memory, Record, Seconds
+from suite.records import Journal, Memory, Record, Seconds
 from suite.run import answers, driver, files, plan
 from suite.run.workers import Worker, WorkerDied
 from suite.spec import Case
@@ -104,6 +105,18 @@ def test_resuming_measures_again_what_was_a_lie_and_what_lost_its_arrays(tmp_pat
     assert (again[0], again[3]) == (first[0], first[3])
     assert again[2] != first[2]
     assert all(answers.wrong_arrays(tmp_path / record.arrays, "gradient", record.value) == "" for record in again)
+
+
+def test_resuming_measures_again_what_stands_for_another_answer(tmp_path: Path) -> None:
+    """A gradient of another size, or none at all: as the reference it would judge the rest."""
+    first = run(tmp_path, [""], 2)
+    path = tmp_path / first[0].arrays
+    np.savez(path, **dict(np.load(path)) | {"gradient": np.zeros(2)})
+    journal = Journal(tmp_path)
+    journal.append(msgspec.structs.replace(first[1], arrays=""))
+    again = run(tmp_path, [""], 2, resume=True)
+    assert [record.outcome for record in again] == ["ok", "ok"]
+    assert all(np.load(tmp_path / record.arrays)["gradient"].shape == (4,) for record in again)
 
 
 def test_an_answer_too_many_is_not_the_next_questions(tmp_path: Path) -> None:

@@ -183,6 +183,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     """Which Julia was used and its manifest's hash, for Julia cells."""
     environment: dict[str, str] = {}
     """Variables that the worker had of the user's and that may change what it does; see docs/environment.md."""
+    worker: str = ""
+    """The command of the worker, where it was not the suite's own."""
     processors: str = ""
     """Which the worker was bound to; empty where the system binds no process."""
     contended: bool = False
@@ -198,7 +200,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     task: str
     variant: str
     size: str
-    seed: int
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
     backend: str
     engine: str
     """What differentiates; see ``suite.engines``."""

@@ -41,7 +41,7 @@ def after_sampling(cell: Prepared, operator: str, first: Arrays, *, may_keep: bo
     ``may_keep``: results are always at the same place, as those of a recorded graph are.
 
     Raises:
-        Kept: if two calls in a row return one and the same object.
+        Kept: if two calls in a row return one and the same object, be it in a tuple.
     """
     timed: dict[str, Callable[[], Any]] = {"value": cell.value}
     if operator != "value":
@@ -78,9 +78,15 @@ def _again(cell: Prepared, call: Callable[[], Any], name: str, may_keep: bool) -
     cell.synchronise(result)
     second = call()
     cell.synchronise(second)
-    if second is result and not may_keep and type(result) not in (float, int):  # small ones are shared by Python
+    if not may_keep and {*map(id, _parts(result))} & {*map(id, _parts(second))}:
         raise Kept(f"two calls of the {name} that is timed return the same object: it is kept, not computed")
     return second
+
+
+def _parts(result: Any) -> list[Any]:
+    """What a result is made of, without what Python shares by itself."""
+    parts = [part for x in result for part in _parts(x)] if isinstance(result, tuple | list) else [result]
+    return [x for x in parts if x is not None and not isinstance(x, bool | int | str)]
 
 
 def _same(x: Any, y: Any) -> bool:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
+from suite import npz
 from suite.records import Record
 from suite.spec import BACKENDS, Arrays, Case
 
@@ -18,9 +16,8 @@ COMPARABLE = ("ok", "disagrees")
 def read(path: Path) -> Arrays | None:
     """The arrays of an .npz file, or None if it is missing or damaged."""
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return npz.read(path)
+    except npz.Damaged:
         return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from suite import npz
 from suite.records import Record
 from suite.report import arrays
 from suite.run import variables
@@ -19,20 +20,24 @@ def _arrays(folder: Path, records: Sequence[Record]) -> Iterator[str]:
     """Files that are damaged, or gone from among others: pictures and pairs are without them."""
     if not (folder / "arrays").is_dir():
         return  # a folder that was left without any, as those under reports/reference are
-    lost = [
-        record.arrays
-        for record in records
-        if record.arrays and record.outcome in arrays.COMPARABLE and arrays.results(folder, record) is None
-    ]
+    lost, others = list[str](), list[str]()
+    for record in records:
+        if record.arrays and record.outcome in arrays.COMPARABLE:
+            found = arrays.results(folder, record)
+            if found is None:
+                lost.append(record.arrays)
+            elif record.outcome == "ok" and not npz.belongs(found, record):
+                others.append(record.arrays)
     for case in dict.fromkeys(record.cell.case for record in records if record.outcome in arrays.COMPARABLE):
         if arrays.inputs(folder, case) is None:
             lost.append(f"arrays/{case.key}/inputs.npz")
-    if lost:
-        more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
-        yield (
-            f"Missing or damaged, and so left out of pairs and pictures: {', '.join(lost[:3])}{more}. "
-            "`diffprog run … --resume` measures such cells again."
-        )
+    for files, told in (
+        (lost, "Missing or damaged, and so left out of pairs and pictures"),
+        (others, "Not the answers that their records are of"),
+    ):
+        if files:
+            more = f" and {len(files) - 3} more" if len(files) > 3 else ""
+            yield f"{told}: {', '.join(files[:3])}{more}. `diffprog run … --resume` measures such cells again."
 
 
 def _contention(records: Sequence[Record]) -> Iterator[str]:

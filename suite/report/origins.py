@@ -8,7 +8,7 @@ from suite.records import Provenance, Record
 
 MACHINE = ("host", "cpu", "cores", "threads", "gpu")
 """Of the provenance: times are comparable only where these are the same."""
-_SOFTWARE = ("suite", "commit", "source", "code", "platform", "julia")
+_SOFTWARE = ("suite", "commit", "source", "code", "platform", "julia", "worker")
 
 
 def in_one_session(a: Record, b: Record) -> bool:

@@ -28,6 +28,8 @@ _KINDS: dict[type, type] = {
 }
 _SLACK = 0.1
 """Seconds that the worker's clock may be ahead of the parent's, and the share of its times besides."""
+_COUNT = 2**53
+"""No count, of bytes, calls or work, is as large as this: beyond it a float64 of a table would not hold it."""
 _TEXT = 4000
 """Characters of a text, at most."""
 _CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
@@ -39,17 +41,26 @@ def clean(text: str) -> str:
     return text if len(text) <= _TEXT else text[:_TEXT] + " …"
 
 
-def wrong(request: protocol.Request, reply: protocol.Reply, passed: float, operator: str = "gradient") -> str:
+def wrong(
+    request: protocol.Request,
+    reply: protocol.Reply,
+    passed: float,
+    operator: str = "gradient",
+    device: str = "",
+    lived: float = math.inf,
+) -> str:
     """What is wrong with a reply to a request that was sent ``passed`` seconds ago, or an empty string.
 
-    ``operator`` is that of the cell that was prepared.
+    ``operator`` and ``device`` are those of the cell that was prepared; the worker was started ``lived`` seconds ago.
 
     The reply to ``Open`` counts its time from the start of the process, and ``passed`` must too.
     """
-    return next(iter(_wrong(request, reply, passed, operator)), "")
+    return next(iter(_wrong(request, reply, passed, operator, device, lived)), "")
 
 
-def _wrong(request: protocol.Request, reply: protocol.Reply, passed: float, operator: str) -> Iterator[str]:
+def _wrong(
+    request: protocol.Request, reply: protocol.Reply, passed: float, operator: str, device: str, lived: float
+) -> Iterator[str]:
     if isinstance(reply, protocol.Phase):
         return
     if isinstance(reply, protocol.Step):
@@ -79,7 +90,9 @@ def _wrong(request: protocol.Request, reply: protocol.Reply, passed: float, oper
             if reply.evaluations < 0:
                 yield f"{reply.evaluations} evaluations"
         case protocol.Result() if isinstance(request, protocol.Measure):
-            yield from _of_result(request, reply, most, operator)
+            yield from _of_result(request, reply, most, operator, lived)
+            if device == "cpu":
+                yield from _of_no_gpu(reply)
 
 
 def _name(message: protocol.Request | protocol.Reply) -> str:
@@ -95,7 +108,18 @@ def _of_time(what: str, seconds: float | None, most: float, *, positive: bool = 
         yield f"{what} of {seconds:g} s, more than have passed"
 
 
-def _of_result(request: protocol.Measure, result: protocol.Result, most: float, operator: str) -> Iterator[str]:
+def _of_no_gpu(result: protocol.Result) -> Iterator[str]:
+    """What only a GPU can have taken."""
+    seconds = result.seconds
+    if result.gpu is not None or result.memory.device_peak is not None:
+        yield "energy, clocks or memory of a GPU, of a cell on the CPU"
+    if seconds.events_value or seconds.events_gradient:
+        yield "samples by the events of a GPU, of a cell on the CPU"
+
+
+def _of_result(
+    request: protocol.Measure, result: protocol.Result, most: float, operator: str, lived: float
+) -> Iterator[str]:
     seconds, samples = result.seconds, 0
     for field in msgspec.structs.fields(Seconds):
         found = getattr(seconds, field.name)
@@ -105,8 +129,8 @@ def _of_result(request: protocol.Measure, result: protocol.Result, most: float, 
             samples += len(found)
         elif isinstance(found, float):
             earlier = field.name in ("setup", "import_")  # than this request
-            yield from _of_time(field.encode_name, found, math.inf if earlier else most)
-        elif isinstance(found, int) and found < 0:
+            yield from _of_time(field.encode_name, found, lived * (1 + _SLACK) + _SLACK if earlier else most)
+        elif isinstance(found, int) and not 0 <= found < _COUNT:
             yield f"{field.name} of {found}"
     for phase in ("value",) if operator == "value" else ("value", "gradient"):
         if getattr(seconds, f"first_{phase}") is None:
@@ -117,18 +141,20 @@ def _of_result(request: protocol.Measure, result: protocol.Result, most: float, 
         total = sum(taken) * max(1, getattr(seconds, f"loops_{phase}"))
         yield from _of_time(f"samples of {phase}, all calls together,", total, most)
     for name, bytes_ in msgspec.structs.asdict(result.memory).items():
-        if bytes_ is not None and not 0 <= bytes_ < 2**60:
+        if bytes_ is not None and not 0 <= bytes_ < _COUNT:
             yield f"{name} of {bytes_} bytes"
     for name, count in result.invariants.items():
-        if not 0 <= count < 2**63:
+        if not 0 <= count < _COUNT:
             yield f"a count of work, {name}, of {count}"
     for name in ("finite_differences", "identity"):
         error, allowed = getattr(result, name), getattr(result, f"{name}_tolerance")
         if error is not None and not (allowed is not None and 0 <= error < math.inf and 0 < allowed < math.inf):
             yield f"{name} of {error} with {allowed} allowed"
     if result.gpu is not None:
-        numbers = [result.gpu.joules, result.gpu.energy_seconds, result.gpu.energy_calls]
-        if any(number is not None and not 0 <= number < math.inf for number in numbers):
+        told = result.gpu
+        numbers = [told.joules, told.energy_seconds, told.energy_calls, told.round_trips_value]
+        numbers.append(told.round_trips_gradient)
+        if any(number is not None and not 0 <= number < _COUNT for number in numbers):
             yield "an energy that is none"
 
 
@@ -142,6 +168,8 @@ def wrong_arrays(path: Path, operator: str, value: float | None, room: int = 0) 
         room: bytes that the arrays may have, if more than `LEAST_ROOM`.
     """
     try:
+        if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+            return "the file of its arrays is no file"
         if (size := _unpacked(path)) > max(room, LEAST_ROOM):
             return f"its arrays would be {size / 2**30:.1f} GiB"
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from suite import tasks
+from suite import npz, tasks
 from suite.agree import verdict
 from suite.agree import yardstick as yardsticks
 from suite.backends import find_julia
@@ -24,7 +24,7 @@ from suite.measure import environment, protocol
 from suite.records import Journal, Provenance, Record
 from suite.run import answers, files, folders, installation, plan, processors, resuming, roofline, variables
 from suite.run.installation import Installation
-from suite.run.relay import Relay
+from suite.run.relay import Answer, Relay
 from suite.run.workers import COMMAND, Worker
 from suite.run.workers import environment as worker_environment
 from suite.spec import Approximation, Arrays, Case, Cell, dtype
@@ -119,6 +119,7 @@ def provenance(
         switches=opened.switches,
         julia=find_julia.provenance(julia) if backend == "julia" and julia is not None else "",
         environment=variables.recorded(settings.keep, with_julia=backend == "julia") | _caches(settings),
+        worker=resuming.commands(settings.workers).get(backend, ""),
         processors=str(claim or ""),
         contended=bool(claim and claim.shared),
     )
@@ -190,7 +191,7 @@ class Run:
             settings.threads,
             settings.julia.julia,
             settings.keep,
-            tuple(settings.workers),
+            settings.workers,
         )
         differing = {
             record.cell.name: now.differences(record) for record in self.records.values() if self.standing(record)
@@ -231,7 +232,12 @@ class Run:
         record = self.records.get(cell.name)
         if record is None or not self.standing(record):
             return False
-        return not record.arrays or not answers.wrong_arrays(self.folder / record.arrays, cell.operator, record.value)
+        if not record.arrays:
+            return record.outcome == "unsupported"  # the others stand for an answer
+        path = self.folder / record.arrays
+        if answers.wrong_arrays(path, cell.operator, record.value):
+            return False
+        return record.outcome != "ok" or npz.belongs(files.load(path), record)
 
     @staticmethod
     def standing(record: Record) -> bool:
@@ -310,7 +316,7 @@ class Run:
             case.task, case.variant, case.size, cell.method, str(inputs), cell.operator, cell.engine,
             config=dataclasses.asdict(config),
         )  # fmt: skip
-        ready = relay.ask(prepare, protocol.Ready, on_phase)
+        ready = self._ask(relay, prepare, protocol.Ready, cell, on_phase)
         if isinstance(ready, protocol.Failure):
             self.fail(cell, ready, common)
             return None
@@ -326,7 +332,7 @@ class Run:
             directions=10**6 if checked else 0,
         )
         (self.folder / arrays_file).unlink(missing_ok=True)  # what is there afterwards is this answer's
-        result = relay.ask(measure, protocol.Result, on_phase)
+        result = self._ask(relay, measure, protocol.Result, cell, on_phase)
         if isinstance(result, protocol.Failure):
             self.fail(cell, result, common)
             return None
@@ -337,6 +343,19 @@ class Run:
             self.fail(cell, protocol.Failure("error", reason), common)
             return None
         return Measured(cell, config, opened, result, arrays_file, common)
+
+    def _ask(
+        self, relay: Relay, request: protocol.Request, kind: type[Answer], cell: Cell, on_phase: Callable[[str], None]
+    ) -> Answer | protocol.Failure:
+        """A worker's answer. The inputs are the same for all backends: one of others that changed them has lost."""
+        if cell.backend not in self.settings.workers:
+            return relay.ask(request, kind, on_phase)
+        with files.kept(self._inputs(cell.case)) as changed:
+            answer = relay.ask(request, kind, on_phase)
+            if not changed():
+                return answer
+            relay.retire()
+        return protocol.Failure("error", "the worker changed the inputs, which are those of all backends")
 
     def fail(self, cell: Cell, failure: protocol.Failure, common: Mapping[str, Any]) -> None:
         """Records a cell that came to no result; ``common`` is what is known of it all the same."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import zipfile
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from suite import tasks
+from suite import npz, tasks
 from suite.errors import UsageError
 from suite.spec import Array, Arrays, Case
 
@@ -80,10 +81,39 @@ def load(path: Path) -> Arrays:
         UsageError: if it cannot be read.
     """
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        return npz.read(path)
+    except npz.Damaged as error:
         raise UsageError(f"cannot read the arrays in {path} ({error})") from error
+
+
+@contextlib.contextmanager
+def kept(path: Path) -> Iterator[Callable[[], bool]]:
+    """The file is after this context what it was before; yields whether it has been changed by now.
+
+    Raises:
+        UsageError: if it cannot be read, or not written again.
+    """
+    try:
+        before = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {path} ({error})") from error
+
+    def changed() -> bool:
+        try:
+            return path.is_symlink() or not path.is_file() or path.read_bytes() != before
+        except OSError:
+            return True
+
+    try:
+        yield changed
+    finally:
+        if changed():
+            partial = path.with_name(path.name + ".partial")
+            try:
+                partial.write_bytes(before)
+                partial.replace(path)
+            except OSError as error:
+                raise UsageError(f"cannot write {path} again ({error}); earlier records are kept") from error
 
 
 def write_atomically(path: Path, text: str) -> None:

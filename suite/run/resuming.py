@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 from suite.backends import find_julia
@@ -14,6 +15,7 @@ from suite.measure import environment
 from suite.records import Provenance, Record
 from suite.run import variables
 from suite.run.installation import Installation
+from suite.spec import BACKENDS
 
 _DISTRIBUTIONS = ("numpy", "scipy", "torch", "jax", "jaxlib", "juliacall")
 """Whose versions are known here before a worker says them."""
@@ -28,14 +30,14 @@ class Now:
         threads: of every backend.
         julia: the Julia that was found, as in a record; empty where there is none.
         keep: variables handed on to the workers.
-        others: backends with workers of their own.
+        others: the commands of workers that are not the suite's own, by backend.
     """
 
     own: Installation
     threads: int
     julia: str = ""
     keep: tuple[str, ...] = ()
-    others: tuple[str, ...] = ()
+    others: Mapping[str, str] = field(default_factory=dict)
 
     def differences(self, record: Record) -> list[tuple[str, str, str]]:
         """Where the record comes from elsewhere: (what, there, here)."""
@@ -55,6 +57,8 @@ class Now:
         yield f"sources of {record.task}", origin.source, own.source(record.task)
         if origin.code:  # not in records of older versions
             yield "suite's own code", origin.code, own.code()
+        if record.backend in self.others or record.backend in BACKENDS:
+            yield "worker", origin.worker or "the suite's own", self.others.get(record.backend, "the suite's own")
         if record.backend in self.others:
             return
         with_julia = record.backend == "julia"
@@ -95,7 +99,16 @@ def sentence(found: Mapping[str, Sequence[tuple[str, str, str]]]) -> str:
 
 
 def now(
-    own: Installation, threads: int, julia: find_julia.Julia | None, keep: Sequence[str], others: Sequence[str]
+    own: Installation,
+    threads: int,
+    julia: find_julia.Julia | None,
+    keep: Sequence[str],
+    workers: Mapping[str, Sequence[str]],
 ) -> Now:
     """What holds for a run that starts now."""
-    return Now(own, threads, find_julia.provenance(julia) if julia is not None else "", tuple(keep), tuple(others))
+    return Now(own, threads, find_julia.provenance(julia) if julia is not None else "", tuple(keep), commands(workers))
+
+
+def commands(workers: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The commands of workers by backend, as records have them."""
+    return {backend: shlex.join(command) for backend, command in workers.items()}

@@ -130,14 +130,21 @@ class Worker:
             self.process.stdin.flush()
         except OSError:
             raise self._died() from None
-        deadline = monotonic() + timeout
+        deadline, last = monotonic() + timeout, -1
         while True:
+            left = deadline - monotonic()
             try:
-                line = self._lines.get(timeout=max(0.0, deadline - monotonic()))
+                if left <= 0:  # one that always has something to say is not waited for either
+                    raise queue.Empty
+                line = self._lines.get(timeout=left)
             except queue.Empty:
                 raise self._refused("timed_out", f"no answer within {timeout:g} s; the worker was stopped") from None
-            reply = self._decoded(line)
-            if told := answers.wrong(request, reply, monotonic() - asked, self._operator):
+            reply, now = self._decoded(line), monotonic()
+            told = answers.wrong(request, reply, now - asked, self._operator, self._device, now - self._started)
+            if isinstance(reply, protocol.Step) and not told:
+                told = "" if reply.step > last else f"step {reply.step} after step {last}"
+                last = reply.step
+            if told:
                 raise self._refused("error", f"the worker's answer is not to be believed: {answers.clean(told)}")
             if isinstance(reply, protocol.Phase):
                 on_phase(answers.clean(reply.name)[:80])
@@ -201,9 +208,10 @@ class Worker:
 
     def _last_words(self) -> str:
         with self.log.open("rb") as file:
-            file.seek(self._log_start)
-            lines = [line for line in file.read()[-2000:].decode(errors="replace").splitlines() if line.strip()]
-        return f"; its last words: {lines[-1].strip()}" if lines else ""
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(self._log_start, end - 2000))  # it may be of any length
+            lines = [line for line in file.read(2000).decode(errors="replace").splitlines() if line.strip()]
+        return f"; its last words: {answers.clean(lines[-1].strip())}" if lines else ""
 
     @property
     def alive(self) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from shutil import copytree
 
 import msgspec
+import numpy as np
 import pytest
 
 from suite.errors import UsageError
@@ -44,7 +46,7 @@ def test_variables_caches_and_contention_are_on_the_page(done: Path, tmp_path: P
     assert "measured on a processor that another run had claimed too" in text
 
 
-@pytest.mark.parametrize("damage", ["cut", "gone", "inputs"])
+@pytest.mark.parametrize("damage", ["cut", "gone", "inputs", "pipe", "deflated", "another's"])
 def test_arrays_that_are_damaged_are_told(done: Path, tmp_path: Path, damage: str) -> None:
     folder = changed(done, tmp_path / "run", environment={}, contended=False)
     records = Journal(folder).read()
@@ -52,13 +54,27 @@ def test_arrays_that_are_damaged_are_told(done: Path, tmp_path: Path, damage: st
     path = folder / records[0].arrays
     if damage == "inputs":
         path = path.parent / "inputs.npz"
-    if damage == "gone":
+    if damage in ("gone", "pipe"):
         path.unlink()
-    else:
+    if damage == "pipe":  # opening it would wait for ever
+        os.mkfifo(path)
+    elif damage == "deflated":  # what zlib raises is no ValueError
+        found = dict(np.load(path))
+        np.savez_compressed(path, **found)
+        content = bytearray(path.read_bytes())
+        start = content.find(b"gradient.npy") + 32
+        content[start : start + 20] = bytes(byte ^ 0xA5 for byte in content[start : start + 20])
+        path.write_bytes(content)
+    elif damage == "another's":  # whole, but no answer to this cell
+        np.savez(path, **dict(np.load(path)) | {"gradient": np.zeros(2)})
+    elif damage != "gone":
         path.write_bytes(path.read_bytes()[:200])
     (told,) = notes(folder, records)
-    assert told.startswith(f"Missing or damaged, and so left out of pairs and pictures: {path.relative_to(folder)}")
-    assert "Missing or damaged" in build.write(folder).read_text()
+    what = "Missing or damaged, and so left out of pairs and pictures"
+    if damage == "another's":
+        what = "Not the answers that their records are of"
+    assert told.startswith(f"{what}: {path.relative_to(folder)}")
+    assert what in build.write(folder).read_text()
 
 
 @pytest.mark.parametrize("name", ["summary.md", "index.html"])

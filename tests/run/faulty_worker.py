@@ -55,7 +55,9 @@ class Faulty(worker.Worker):
                 np.savez = full  # type: ignore[assignment]
             case "NaN" | "sign" | "work":
                 self.corrupt()
-            case "value NaN" | "value 0" | "value float32" | "late value" | "late gradient" | "kept" | "kept value":
+            case "value NaN" | "value 0" | "value float32" | "late value" | "late gradient":
+                self.spoil_what_is_timed()
+            case "kept" | "kept value" | "kept float" | "kept part":
                 self.spoil_what_is_timed()
             case _:
                 self.spoil_outputs()
@@ -82,6 +84,8 @@ class Faulty(worker.Worker):
             "late gradient": {"derivative": gradient},
             "kept": {"derivative": lambda: memory[0]},
             "kept value": {"value": lambda: memory[1]},
+            "kept float": {"value": lambda number=float(memory[1]): number},
+            "kept part": {"derivative": lambda: (float(right.derivative()[0]), memory[0][1])},
         }
         self.prepared = dataclasses.replace(right, **made[fault])
 

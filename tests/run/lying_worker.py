@@ -1,4 +1,4 @@
-"""A foreign worker that lies: ``lying_worker.py LIE,…`` tells the n-th lie when it measures the case of seed n."""
+"""A foreign worker that lies: ``lying_worker.py FILE`` tells the n-th of the lies there when it measures seed n."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import os
 import sys
 import time
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-lies = sys.argv[1].split(",")
+lies = Path(sys.argv[1]).read_text().split(",")
 theta: Any = None
 data: Any = {}
 told = ""
@@ -58,6 +59,13 @@ def answer(request: dict[str, Any]) -> None:
             arrays["latent"] = np.array(["a"])
     if told != "no file":
         np.savez(request["arrays"], **arrays)
+    if told == "pipe":
+        Path(request["arrays"]).unlink()
+        os.mkfifo(request["arrays"])
+    if told == "inputs":
+        np.savez(data["path"], **{name: x for name, x in data.items() if isinstance(x, np.ndarray)} | {"data": theta})
+    if told == "no inputs":
+        Path(data["path"]).unlink()
     if told == "no zip":
         with open(request["arrays"], "wb") as file:  # noqa: PTH123
             file.write(b"not a zip")
@@ -88,6 +96,16 @@ def answer(request: dict[str, Any]) -> None:
             del seconds["first_gradient"], seconds["gradient"]
         case "memory":
             result["memory"] = {"host_peak": -5}
+        case "counts":
+            seconds["warm_up_value"] = 2**63
+        case "peak":
+            result["memory"] = {"host_peak": 2**59}
+        case "set-up":
+            seconds["setup"] = 1e300
+        case "gpu":
+            result["gpu"] = {"joules": 3.0, "energy_calls": 1, "energy_seconds": 0.1}
+        case "events":
+            seconds["events_gradient"] = [1e-9] * 9
         case "work":
             result["invariants"] = {"parameters": 2**70}
         case "tolerance":
@@ -131,7 +149,7 @@ for line in sys.stdin:
             data = dict(file)
         seed = int(request["inputs"].rpartition("-seed")[2].split("/")[0])
         told = lies[seed] if seed < len(lies) else ""
-        theta, data["config"] = data["params"], request["config"]
+        theta, data["config"], data["path"] = data["params"], request["config"], request["inputs"]
         steps = request["config"]["steps"]
         data["work"] = {"parameters": theta.size, "steps": steps, "rhs_evaluations": 4 * steps}
         say(type="ready", seconds=0.0)

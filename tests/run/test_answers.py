@@ -23,6 +23,8 @@ FAULTS = {
     "late gradient": ("disagrees", "after sampling, what was timed as 'gradient' no longer gives the answer"),
     "kept": ("error", "the gradient that is timed return the same object"),
     "kept value": ("error", "the value that is timed return the same object"),
+    "kept float": ("error", "the value that is timed return the same object"),
+    "kept part": ("error", "the gradient that is timed return the same object"),
     "outputs reversed": ("disagrees", "the output latent is off by"),
     "outputs float16": ("disagrees", "the output latent is float16, not float64"),
     "outputs NaN": ("disagrees", "numbers of the output log_density are not finite"),

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from suite.measure import protocol
-from suite.records import Memory, Record, Seconds
-from suite.run import answers, driver, plan
+from suite.records import Journal, Memory, Record, Seconds
+from suite.run import answers, driver, files, plan
+from suite.run.workers import Worker, WorkerDied
+from suite.spec import Case
 
 LYING = str(Path(__file__).with_name("lying_worker.py"))
 LIES = {
@@ -28,16 +32,20 @@ LIES = {
     "crashed": "outcome 'crashed'", "splendid": "outcome 'splendid'", "ready": "`ready` to `measure`",
     "sampled": "`sampled` to `measure`", "step": "step 0, which nobody", "NaN": "cannot be read",
     "deep": "cannot be read", "surrogate": "cannot be read", "long": "longer than 16777216 bytes",
-    "endless": "longer than 16777216 bytes",
+    "endless": "longer than 16777216 bytes", "pipe": "its arrays is no file", "inputs": "changed the inputs",
+    "no inputs": "changed the inputs", "counts": "warm_up_value of 9223372036854775808",
+    "peak": "host_peak of 576460752303423488 bytes", "set-up": r"setup of 1e\+300 s, more than have passed",
+    "gpu": "of a GPU, of a cell on the CPU", "events": "events of a GPU, of a cell on the CPU",
 }  # fmt: skip
 """Each, and what is said of it."""
 
 
 def run(folder: Path, lies: Sequence[str], seeds: int, *, resume: bool = False, limit: float = 300.0) -> list[Record]:
     """The liar's records, NumPy's being right."""
-    settings = driver.Settings(
-        seconds=0.0, workers={"liar": (sys.executable, LYING, ",".join(lies))}, time_limit=limit
-    )  # fmt: skip
+    told = folder / "lies"  # the command stays the same where the lies do not
+    folder.mkdir(exist_ok=True)
+    told.write_text(",".join(lies))
+    settings = driver.Settings(seconds=0.0, workers={"liar": (sys.executable, LYING, str(told))}, time_limit=limit)
     running = driver.Run(folder, settings)
     running.start(resume=resume)
     records = running.run(plan.cells(request(seeds)))
@@ -99,6 +107,18 @@ def test_resuming_measures_again_what_was_a_lie_and_what_lost_its_arrays(tmp_pat
     assert all(answers.wrong_arrays(tmp_path / record.arrays, "gradient", record.value) == "" for record in again)
 
 
+def test_resuming_measures_again_what_stands_for_another_answer(tmp_path: Path) -> None:
+    """A gradient of another size, or none at all: as the reference it would judge the rest."""
+    first = run(tmp_path, [""], 2)
+    path = tmp_path / first[0].arrays
+    np.savez(path, **dict(np.load(path)) | {"gradient": np.zeros(2)})
+    journal = Journal(tmp_path)
+    journal.append(msgspec.structs.replace(first[1], arrays=""))
+    again = run(tmp_path, [""], 2, resume=True)
+    assert [record.outcome for record in again] == ["ok", "ok"]
+    assert all(np.load(tmp_path / record.arrays)["gradient"].shape == (4,) for record in again)
+
+
 def test_an_answer_too_many_is_not_the_next_questions(tmp_path: Path) -> None:
     """The second of two results would be the next cell's, and so on to the end."""
     first, second, third = run(tmp_path, ["twice"], 3)
@@ -129,6 +149,37 @@ def test_answers_that_are_right_are_taken(tmp_path: Path) -> None:
     opening = protocol.Open("x", "float64", "cpu", 1, 1)
     assert answers.wrong(opening, protocol.Ready(1.0, protocol=1), 1.0) == ""
     assert answers.wrong(opening, protocol.Failure("unavailable", "no"), 0.0) == ""
+
+
+def test_a_liar_leaves_the_inputs_as_they_were(tmp_path: Path) -> None:
+    """They are every backend's: what comes after would be computed from others, and blamed for it."""
+    run(tmp_path, ["inputs", "no inputs", ""], 3)
+    for seed in range(3):
+        path = tmp_path / "arrays" / f"flow-quadratic-tiny-seed{seed}" / "inputs.npz"
+        drawn, before = dict(np.load(path)), path.read_bytes()
+        path.unlink()
+        again = dict(np.load(files.write_inputs(tmp_path, Case("flow", "quadratic", "tiny", seed))))
+        assert before and drawn.keys() == again.keys()
+        assert all(np.array_equal(drawn[name], again[name]) for name in drawn)
+
+
+def test_steps_that_never_end_are_not_waited_for(tmp_path: Path) -> None:
+    """Each step has the time limit to itself: one that comes again and again would go on for ever."""
+    loop = 'import sys; sys.stdin.readline()\nwhile True: print(\'{"type":"step","step":1,"loss":1,"seconds":0}\')'
+    with (
+        Worker(dict(os.environ), tmp_path / "log", 1, [sys.executable, "-c", loop]) as worker,
+        pytest.raises(WorkerDied, match="step 1 after step 1"),
+    ):
+        worker.ask(protocol.Fit("flow", "ring", "tiny", "discrete", "x", "adam", 9, 0.1, "y"), 10.0)
+
+
+def test_last_words_are_those_of_a_log_of_any_length(tmp_path: Path) -> None:
+    code = "import sys; sys.stderr.write('x' * 10**7 + '\\n\\x1b[2Jthe end\\n'); sys.exit(3)"
+    with (
+        Worker(dict(os.environ), tmp_path / "log", 1, [sys.executable, "-c", code]) as worker,
+        pytest.raises(WorkerDied, match=r"exit code 3; its last words: \ufffd\[2Jthe end$"),
+    ):
+        worker.ask(protocol.Open("x", "float64", "cpu", 1, 1), 10.0)
 
 
 def test_set_up_was_before_this_request() -> None:

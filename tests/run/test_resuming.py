@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +62,7 @@ def resumed(folder: Path, *, remeasure: bool = False, threads: int = 1) -> list[
         ({"source": "0123"}, "sources of flow was 0123"), ({"code": "0123"}, "suite's own code was 0123"),
         ({"versions": {"numpy": "1.0", "python": "3.11.0"}}, r"Python was 3\.11\.0 and is .*; numpy was 1\.0 and is"),
         ({"versions": {"numpy": "1.0"}}, r"numpy was 1\.0"),
+        ({"worker": "other program"}, "worker was other program and is the suite's own"),
         ({"environment": {"LD_LIBRARY_PATH": "/x"}}, "variable LD_LIBRARY_PATH was /x and is not set"),
     ],
 )  # fmt: skip
@@ -105,6 +107,22 @@ def test_another_machines_rates_are_not_this_ones(tmp_path: Path) -> None:
     roofline.Book(tmp_path, "A").note(KEY, Rates(bandwidth=1.0, flops=1.0))
     assert roofline.Book(tmp_path, "B").get(KEY) is None
     assert roofline.Book(tmp_path, "A").get(KEY) == Rates(bandwidth=1.0, flops=1.0)
+
+
+def test_another_command_is_another_worker(tmp_path: Path) -> None:
+    """Whose the numbers are is not said by the name alone."""
+    script = str(Path(__file__).with_name("foreign_worker.py"))
+    chosen = plan.cells(
+        plan.Request(("flow",), ("quadratic",), backends=("squire",), methods=("discrete",), others=("squire",))
+    )
+    for command, refused in (([script], False), ([script], False), ([script, "--fast"], True)):
+        running = driver.Run(tmp_path, driver.Settings(seconds=0.0, workers={"squire": [sys.executable, *command]}))
+        if refused:
+            with pytest.raises(UsageError, match=r"worker was .*foreign_worker.py and is .*foreign_worker.py --fast"):
+                running.start(resume=True)
+        else:
+            running.start(resume=True)
+            assert [record.outcome for record in running.run(chosen)] == ["ok", "ok"]
 
 
 def test_records_of_older_versions_have_no_hash_of_the_code() -> None:

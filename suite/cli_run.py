@@ -53,7 +53,7 @@ from suite.spec import BACKENDS, Cell
 
 LEAST_SAMPLES = 9
 WORKER = "Start this for a backend, of the suite or another name: a program that speaks docs/protocol.md."
-KEEP = "Hand this variable on to the workers, whose environment is built anew (docs/environment.md); it is recorded."
+KEEP = "Hand this variable on to the workers, whose environment is built anew; it is recorded."
 REMEASURE = "--resume: measure again what is of another machine, other versions, code or settings, not refuse it."
 VERSUS = "Measure another installation in turn with this one: its Python, or a checkout, for this Python."
 

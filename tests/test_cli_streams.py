@@ -146,7 +146,8 @@ def test_ctrl_c_before_anything_began(module: str, tmp_path: Path) -> None:
 def test_ctrl_c_while_the_report_is_written(at: str, kind: str, copy: Path, folder: Path) -> None:
     done = start(at, kind, "report", str(copy), code=INTERRUPTED)
     assert done.returncode == 130, done
-    told = done.stderr.decode().strip().splitlines()
+    # Another run on this machine may have been told besides.
+    told = [line for line in done.stderr.decode().splitlines() if line and "had claimed too" not in line]
     assert len(told) == 1, told
     assert told[0].startswith("Stopped. ")
     assert (copy / FILE).read_bytes() == (folder / FILE).read_bytes()

@@ -291,7 +291,7 @@ ln π̃ in nats.
 log_target(target::IsingDual, x) = vec(sum(log_cosh.(x) .- x .* matmul(target.inverse_coupling, x) ./ 2; dims = 1))
 
 "√s, with derivative 0 at 0: |x| has none there, but noise that lies at the origin stays there, whatever θ is."
-flat_sqrt(s) = s > 0 ? sqrt(s) : zero(s)
+flat_sqrt(s) = primal(s) > 0 ? sqrt(s) : zero(s)  # dual numbers of equal value compare by their derivatives
 
 "ln π̃ = −(|x| − 2)²/0.32."
 struct Ring end

@@ -184,7 +184,7 @@ def test_what_a_method_approximates_is_known_from_the_case_at_hand() -> None:
         assert 1e-10 < away[-1] <= found.distance < 2e-3
         allowed.append(task.approximation(config, "library", inputs).allowed["float64"].gradient)
     assert away == sorted(away) and away[-1] > 1e-5
-    assert allowed == sorted(allowed) and allowed[0] < 1e-6
+    assert allowed == sorted(allowed) and allowed[0] < 2e-6
 
 
 def test_float32_in_a_float64_cell_is_named_whatever_the_tolerance() -> None:

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from suite.fits import FitJournal, FitRecord
 from suite.records import Record
-from suite.report import bridge, build, comparison, comparison_views, format, style, terminal
+from suite.report import bridge, build, comparison, comparison_views, format, ownership, style, terminal
 from suite.spec import Case
 from tests.report.test_bridge import write as write_prices
 from tests.report.test_report import ORIGIN, QCBM, computed, record, save
@@ -75,7 +75,9 @@ def plain(folder: Path, *names: str) -> None:
         assert not {one for one in tags.attributes if one.startswith("on")}
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     found = parsed((folder / "summary.md").read_text(encoding="utf-8"))
-    assert not [one for one in found if one[0] in ("html_block", "html_inline", "link_open", "em_open", "s_open")]
+    assert [one for one in found if one[0] in ("html_block", "html_inline", "link_open", "em_open", "s_open")] == [
+        ("html_block", f"{ownership.MARK}\n")
+    ]
     assert any("<script>alert(1)</script> $\\frac{$ |`a` *b* _c_ [x](http://y) ~~d~~ #" in text for _, text in found)
 
 

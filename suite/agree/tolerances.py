@@ -27,7 +27,7 @@ COMPONENT = 1e-7
 would let a small component be wrong altogether. Not asked where more than the task's tolerance is allowed."""
 NOISE_FACTOR = 50
 """A float64 answer beyond its task's tolerance may be so many times as far off as the reference's own answer moves when
-its inputs move by a unit in the last place; see ``rounding.noise``. 15 was the most in 1,000 cases."""
+its inputs move by a unit in the last place; see ``rounding.noise``. 15 was the most in 1,000 gradients at size tiny."""
 NOISE_MOST = 1e-6
 """But no farther than this."""
 OUTPUT_MOST = 0.1

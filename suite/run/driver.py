@@ -228,9 +228,12 @@ class Run:
         return [self.records[cell.name] for cell in chosen]
 
     def final(self, cell: Cell) -> bool:
-        """Whether the cell has a record that stands: its arrays too, if it has some, can still be read."""
+        """Whether the cell has a record that stands: with the times that are asked for, and arrays that can be read."""
         record = self.records.get(cell.name)
         if record is None or not self.standing(record):
+            return False
+        timed = self.settings.samples > 0 and not self.settings.in_turn and cell not in self.untimed
+        if timed and record.outcome == "ok" and not record.seconds.value:
             return False
         if not record.arrays:
             return record.outcome == "unsupported"  # the others stand for an answer

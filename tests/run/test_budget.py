@@ -213,6 +213,15 @@ def test_references_that_do_not_fit_are_refused(numpy_run: Path, tmp_path: Path)
         borrowed(tmp_path / "mine", numpy_run, CHECKPOINTED)
 
 
+def test_what_was_not_timed_is_timed_when_that_is_asked_for(tmp_path: Path) -> None:
+    counts = []
+    for samples in (0, 9, 0):
+        running = driver.Run(tmp_path, driver.Settings(samples=samples, seconds=0.0))
+        running.start(resume=bool(counts))
+        counts.append([len(record.seconds.value) for record in running.run(plan.cells(ONE))])
+    assert counts == [[0], [9], [9]]
+
+
 def test_a_cache_that_is_kept_is_used_again_and_its_first_calls_are_left_out(tmp_path: Path) -> None:
     pytest.importorskip("jax")
     request = plan.Request(tasks=("qcbm",), variants=("gaussian",), backends=("jax",), methods=("reverse",))

@@ -214,7 +214,7 @@ def test_references_that_do_not_fit_are_refused(numpy_run: Path, tmp_path: Path)
 
 
 def test_what_was_not_timed_is_timed_when_that_is_asked_for(tmp_path: Path) -> None:
-    counts = []
+    counts: list[list[int]] = []
     for samples in (0, 9, 0):
         running = driver.Run(tmp_path, driver.Settings(samples=samples, seconds=0.0))
         running.start(resume=bool(counts))

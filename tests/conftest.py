@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import signal
 import tempfile
 
 # One thread for each test process, before NumPy is loaded; and of several test processes (pytest-xdist) each its own
@@ -70,6 +71,11 @@ def julia(pytestconfig: pytest.Config) -> find_julia.Search:
     if not search.julia.precompiled:
         setup_julia.precompile(search.julia)
     return search
+
+
+def listens_to_ctrl_c() -> None:
+    """Before a command starts, in its process: the tests' own shell may ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 Runner = Callable[..., list[Record]]

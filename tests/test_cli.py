@@ -13,6 +13,7 @@ import pytest
 
 from suite import tasks
 from suite.records import Journal
+from tests.conftest import listens_to_ctrl_c
 
 QUICK = ["run", "--task", "flow", "--variant", "quadratic", "--backend", "numpy", "--seconds", "0", "--no-report"]
 
@@ -137,7 +138,9 @@ def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
         "--out",
         str(tmp_path / "run"),
     ]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listens_to_ctrl_c
+    )
     journal = Journal(tmp_path / "run")
     deadline = time.monotonic() + 60
     while not journal.path.exists() and time.monotonic() < deadline:

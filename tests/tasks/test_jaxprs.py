@@ -100,5 +100,8 @@ def test_it_lowers_for_cuda_with_the_drivers_that_are_declared(task: str, method
     functions, theta, data = drawn(task, tasks.get(task).variants[0], method, "float64")
     with jax.enable_x64(True):
         lowered = export.export(jax.jit(functions.gradient), platforms=["cuda"])(theta, data)
-    assert set(re.findall(r"custom_call @(\w+)", lowered.mlir_module())) == SOLVERS[task]
+    called = set(re.findall(r"custom_call @(\w+)", lowered.mlir_module())) - {
+        "mhlo"
+    }  # operations of XLA's own, in older JAX
+    assert called == SOLVERS[task]
     assert bool(functions.switches) == bool(SOLVERS[task])

@@ -138,6 +138,8 @@ def test_the_rule_on_a_gpu_is_one(order: int, dtype: str, called: str) -> None:
 @pytest.fixture
 def on_polar(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Both backends as if on a GPU."""
+    pytest.importorskip("torch")
+    pytest.importorskip("jax")
     from suite.tasks.trg import polar_jax, polar_torch, split_jax, split_torch
 
     monkeypatch.setattr(split_torch, "svd", polar_torch.svd)

@@ -14,6 +14,8 @@ from time import monotonic, perf_counter
 from types import TracebackType
 from typing import Self
 
+import msgspec
+
 from suite.measure import protocol
 from suite.run import answers, installation, processors, variables
 from suite.run.caches import Caches
@@ -166,7 +168,7 @@ class Worker:
             raise self._refused("crashed", f"the worker's answer is longer than {answers.LONGEST} bytes")
         try:
             reply: protocol.Reply = protocol.decode_reply(line)
-        except (ValueError, RecursionError) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise self._refused("crashed", f"the worker's answer cannot be read ({error})") from error
         return reply
 

@@ -14,6 +14,10 @@ if (_worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_set
     _allowed = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {_allowed[int(_worker.removeprefix("gw")) % len(_allowed)]})
 
+# The tests' own shell may ignore Ctrl-C, and what tests start would do so, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # Most of the tests' time goes into compiling what runs once: the compilers may spare themselves their optimisations,
 # and what they did before. Workers do not inherit these: `run` keeps them, tests/benchmarks does not.
 # `diffprog baseline check`, which CI runs besides, compiles as users do.
@@ -71,11 +75,6 @@ def julia(pytestconfig: pytest.Config) -> find_julia.Search:
     if not search.julia.precompiled:
         setup_julia.precompile(search.julia)
     return search
-
-
-def listens_to_ctrl_c() -> None:
-    """Before a command starts, in its process: the tests' own shell may ignore it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 Runner = Callable[..., list[Record]]

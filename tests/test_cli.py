@@ -13,7 +13,6 @@ import pytest
 
 from suite import tasks
 from suite.records import Journal
-from tests.conftest import listens_to_ctrl_c
 
 QUICK = ["run", "--task", "flow", "--variant", "quadratic", "--backend", "numpy", "--seconds", "0", "--no-report"]
 
@@ -138,13 +137,12 @@ def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
         "--out",
         str(tmp_path / "run"),
     ]
-    running = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listens_to_ctrl_c
-    )
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     journal = Journal(tmp_path / "run")
     deadline = time.monotonic() + 60
-    while not journal.path.exists() and time.monotonic() < deadline:
+    while not (journal.path.exists() and journal.path.read_bytes().endswith(b"\n")) and time.monotonic() < deadline:
         time.sleep(0.05)
+    time.sleep(0.3)  # for the record to be counted, too
     running.send_signal(signal.SIGINT)
     _, told = running.communicate(timeout=30)
     assert running.returncode == 130

@@ -20,7 +20,6 @@ from suite.fits import COMPARED, TOLERANCE, FitJournal, FitRecord
 from suite.report import build
 from suite.run import driver, fits
 from suite.spec import Fit
-from tests.conftest import listens_to_ctrl_c
 
 FITTABLE = tuple(name for name in tasks.NAMES if tasks.get(name).fit is not None)
 QUICK_TO_COMPILE = ("flow", "qcbm")
@@ -126,9 +125,7 @@ def test_ctrl_c_keeps_curve_and_state(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "suite.cli", "fit", "qcbm", "--backend", "numpy", "--optimiser", "adam"]
     command += ["--steps", "1000000"]
     folder = tmp_path / "fit"
-    process = subprocess.Popen(
-        [*command, "--out", str(folder)], stderr=subprocess.PIPE, text=True, preexec_fn=listens_to_ctrl_c
-    )
+    process = subprocess.Popen([*command, "--out", str(folder)], stderr=subprocess.PIPE, text=True)
     state = folder / "arrays" / "qcbm-bars_and_stripes-small-seed0" / "fit-numpy-reverse-adam.npz"
     deadline = time.monotonic() + 60
     while not state.exists() and time.monotonic() < deadline:

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
-from suite import cli_app
-from suite.cli_guard import guarded
+from diffprog.cli import app
+from diffprog.cli.guard import guarded
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class Option:
 
 
 def _commands() -> Iterator[tuple[tuple[str, ...], Any]]:
-    groups: Sequence[tuple[tuple[str, ...], Any]] = [((), cli_app.app)]
-    groups = [*groups, *(((str(g.name),), g.typer_instance) for g in cli_app.app.registered_groups)]
+    groups: Sequence[tuple[tuple[str, ...], Any]] = [((), app.app)]
+    groups = [*groups, *(((str(g.name),), g.typer_instance) for g in app.app.registered_groups)]
     for before, group in groups:
         for command in group.registered_commands:
             yield (*before, command.name or command.callback.__name__), command.callback

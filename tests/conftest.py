@@ -31,10 +31,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from suite.backends import find_julia, setup_julia
-from suite.records import Record
-from suite.run import driver, plan
-from suite.run.workers import COMMAND
+from diffprog.backends import find_julia, setup_julia
+from diffprog.records.cells import Record
+from diffprog.run import driver, plan
+from diffprog.run.workers import COMMAND
 
 SPARING = ("JAX_DISABLE_MOST_OPTIMIZATIONS", "PYTHON_JULIACALL_OPTIMIZE", "TORCHINDUCTOR_CACHE_DIR")
 """The variables of above, for workers of tests that ask what is computed and not how fast."""

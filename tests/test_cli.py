@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from suite import tasks
-from suite.records import Journal
+from diffprog import tasks
+from diffprog.records.cells import Journal
 
 QUICK = ["run", "--task", "flow", "--variant", "quadratic", "--backend", "numpy", "--seconds", "0", "--no-report"]
 
@@ -20,7 +20,7 @@ QUICK = ["run", "--task", "flow", "--variant", "quadratic", "--backend", "numpy"
 def diffprog(
     *arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "suite.cli", *arguments]
+    command = [sys.executable, "-m", "diffprog", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | (env or {}), cwd=cwd, check=False)
 
 
@@ -129,7 +129,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
-        "suite.cli",
+        "diffprog",
         *QUICK[:-3],
         "--seconds",
         "60",

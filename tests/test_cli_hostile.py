@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suite import cli_run, console
-from suite.errors import UsageError
-from suite.run import driver
-from suite.run.doctor import Finding
+from diffprog.cli import console
+from diffprog.cli import run as cli_run
+from diffprog.errors import UsageError
+from diffprog.run import driver
+from diffprog.run.doctor import Finding
 from tests.command_line import COMMANDS, NEEDED, Option, call, options, refused
 
 OPTIONS = [option for option in options() if option.kind is not bool]
@@ -143,7 +144,7 @@ def test_progress_shows_users_text_as_it_is() -> None:
 def test_doctor_shows_the_whole_command(monkeypatch: pytest.MonkeyPatch) -> None:
     mend = "pip install 'jax[cuda12]'"
     found = [Finding("jax", "cuda", "[/b]", reason="there is no [cuda] :x:", mend=mend)]
-    monkeypatch.setattr("suite.run.doctor.examine", lambda search, threads: found)
+    monkeypatch.setattr("diffprog.run.doctor.examine", lambda search, threads: found)
     done = call("doctor")
     assert done.returncode == 0, done
     for text in ("[/b]", "[cuda] :x:", "jax[cuda12]"):
@@ -241,7 +242,7 @@ def test_a_fault_is_one_sentence_and_its_traceback_a_file(monkeypatch: pytest.Mo
     def fail(*args: Any, **named: Any) -> None:
         raise RuntimeError("[/b] and\na second line")
 
-    monkeypatch.setattr("suite.tasks.get", fail)
+    monkeypatch.setattr("diffprog.tasks.get", fail)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     done = call("list")
     assert done.returncode == 3
@@ -256,7 +257,7 @@ def test_exceptions_are_told_on_one_line(monkeypatch: pytest.MonkeyPatch) -> Non
     def fail(*args: Any, **named: Any) -> None:
         raise UsageError("one [/b]\x1b[31m\ntwo")
 
-    monkeypatch.setattr("suite.tasks.get", fail)
+    monkeypatch.setattr("diffprog.tasks.get", fail)
     assert refused(call("list")) == "diffprog: one [/b]\\x1b[31m\\ntwo"
 
 
@@ -265,7 +266,7 @@ def test_what_follows_from_ctrl_c_is_no_fault(monkeypatch: pytest.MonkeyPatch) -
         console.stop.asked = True
         raise ImportError("half imported")
 
-    monkeypatch.setattr("suite.tasks.get", fail)
+    monkeypatch.setattr("diffprog.tasks.get", fail)
     done = call("list")
     assert done.returncode == 130
     assert "Stopped." in done.stderr

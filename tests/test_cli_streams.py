@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from suite.records import FILE
+from diffprog.records.cells import FILE
 
 QUICK = (
     "run",
@@ -53,7 +53,7 @@ def hook(event, told):
         now()
 sys.addaudithook(hook)
 sys.argv[1:] = arguments
-from suite.cli import main
+from diffprog.cli import main
 main()
 """
 
@@ -62,7 +62,7 @@ def start(
     *arguments: str, env: Mapping[str, str] | None = None, shell: str = "", code: str = ""
 ) -> subprocess.CompletedProcess[bytes]:
     """Runs the command, or ``code`` with its arguments; ``shell`` is what a shell does with its output."""
-    command = [sys.executable, *(("-c", code) if code else ("-m", "suite.cli")), *arguments]
+    command = [sys.executable, *(("-c", code) if code else ("-m", "diffprog")), *arguments]
     if shell:
         command = ["bash", "-o", "pipefail", "-c", f'"$@" {shell}', "bash", *command]
     return subprocess.run(command, capture_output=True, env=os.environ | (env or {}), check=False, timeout=120)
@@ -126,7 +126,7 @@ def test_a_result_that_is_only_printed_must_arrive(arguments: tuple[str, ...]) -
 
 
 @pytest.mark.parametrize(
-    "module", ["suite.cli_guard", "numpy", "typer", "rich.console", "suite.cli_run", "suite.tasks"]
+    "module", ["diffprog.cli.guard", "numpy", "typer", "rich.console", "diffprog.cli.run", "diffprog.tasks"]
 )
 def test_ctrl_c_before_anything_began(module: str, tmp_path: Path) -> None:
     done = start(module, "import", *QUICK, "--out", str(tmp_path / "run"), code=INTERRUPTED)
@@ -138,7 +138,8 @@ def test_ctrl_c_before_anything_began(module: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("at", "kind"),
     [
-        ("pandas", "import"), ("matplotlib.figure", "import"), ("suite.report.page", "import"), ("PIL", "import"),
+        ("pandas", "import"), ("matplotlib.figure", "import"), ("PIL", "import"),
+        ("diffprog.report.run.page", "import"),
         ("cells.csv", "open"), (".png", "open"), (".svg", "open"),
         ("summary.md.part", "open"), ("index.html.part", "open"), ("environment.json", "open"),
     ],

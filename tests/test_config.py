@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from suite import config
-from suite.errors import UsageError
+from diffprog import config
+from diffprog.errors import UsageError
 
 
 def test_without_a_file_nothing_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from suite.backends.find_julia import Search
-from suite.records import Journal, Record
+from diffprog.backends.find_julia import Search
+from diffprog.records.cells import Journal, Record
 
 ROOT = Path(__file__).parents[1]
 TASK = "fput"
@@ -82,7 +82,7 @@ def call(folder: Path, *arguments: str, **variables: str) -> str:
 
 def diffprog(folder: Path, out: str, *arguments: str, **variables: str) -> list[Record]:
     """The records of ``diffprog run`` in the copy, with no more samples than it must take."""
-    call(folder, "-m", "suite.cli", "run", "--task", TASK, "--seconds", "0", "--out", out, *arguments, **variables)
+    call(folder, "-m", "diffprog", "run", "--task", TASK, "--seconds", "0", "--out", out, *arguments, **variables)
     return Journal(folder / out).read()
 
 
@@ -118,7 +118,7 @@ def test_the_task_of_the_page_runs(copy: Path) -> None:
     records = diffprog(copy, "small", *chosen, "--size", "small")
     check(records, backends, ("float64",))
     assert all((copy / "small" / "figures" / f"{record.cell.case.key}.png").exists() for record in records)
-    assert f"{TASK}: The Fermi-Pasta-Ulam-Tsingou chain" in call(copy, "-m", "suite.cli", "list")
+    assert f"{TASK}: The Fermi-Pasta-Ulam-Tsingou chain" in call(copy, "-m", "diffprog", "list")
     assert "4 passed" in call(copy, "-m", "pytest", "-q", f"tests/tasks/test_{TASK}.py")
 
 

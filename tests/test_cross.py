@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from suite import tasks
-from suite.backends import find_julia
-from suite.run import files, plan
-from suite.spec import Case
+from diffprog import tasks
+from diffprog.backends import find_julia
+from diffprog.run import files, plan
+from diffprog.spec import Case
 from tests.conftest import Runner
 
 pytestmark = pytest.mark.cross
@@ -82,7 +82,8 @@ def test_inputs_are_shared_and_the_parent_imports_no_framework(run: Runner, tmp_
     import sys
 
     code = (
-        "import sys, suite.cli, suite.report.build; print([m for m in ('torch','jax','juliacall') if m in sys.modules])"
+        "import sys, diffprog.cli, diffprog.report.build\n"
+        "print([m for m in ('torch', 'jax', 'juliacall') if m in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
     run(plan.Request(tasks=("qcbm",), variants=("gaussian",), backends=("numpy",)))

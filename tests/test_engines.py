@@ -1,14 +1,14 @@
-"""Every operator by every engine: what is declared in ``suite.engines`` is what happens, in either direction."""
+"""Every operator by every engine: what is declared in ``diffprog.engines`` is what happens, in either direction."""
 
 from __future__ import annotations
 
 import pytest
 
-from suite import engines, tasks
-from suite.backends import find_julia
-from suite.engines import ENGINES, LIMITS
-from suite.run import driver, plan
-from suite.spec import BACKENDS, DEVICES, OPERATORS, PRECISIONS, Case, Cell
+from diffprog import engines, tasks
+from diffprog.backends import find_julia
+from diffprog.engines import ENGINES, LIMITS
+from diffprog.run import driver, plan
+from diffprog.spec import BACKENDS, DEVICES, OPERATORS, PRECISIONS, Case, Cell
 from tests.conftest import Runner
 
 VARIANTS = {"flow": ("quadratic",), "eigensolver": ("spectrum",), "qcbm": ("gaussian",), "trg": ("classic",)}

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
-from suite.errors import UsageError
-from suite.measure import protocol
-from suite.measure.protocol import Result
-from suite.records import FILE, Agreement, Errors, Journal, Memory, Provenance, Record, Seconds
-from suite.spec import Block, Layout
+from diffprog.errors import UsageError
+from diffprog.records import protocol
+from diffprog.records.cells import FILE, Agreement, Errors, Journal, Memory, Provenance, Record, Seconds
+from diffprog.records.protocol import Result
+from diffprog.spec import Block, Layout
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)  # every character that JSON can carry

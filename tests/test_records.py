@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from suite.errors import UsageError
-from suite.records import FILE, Journal, Record
+from diffprog.errors import UsageError
+from diffprog.records.cells import FILE, Journal, Record
 
 
 def record(**changes: object) -> Record:

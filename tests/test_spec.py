@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from suite import tasks
-from suite.errors import UsageError
-from suite.spec import SIZES, Block, Layout
+from diffprog import tasks
+from diffprog.errors import UsageError
+from diffprog.spec import SIZES, Block, Layout
 
 LAYOUT = Layout((Block("W", (3, 2)), Block("b", (3,))))
 

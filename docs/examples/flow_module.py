@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from sklearn.datasets import make_moons
 
-from suite.interop import JuliaFunction, torch_op
+from diffprog.interop import JuliaFunction, torch_op
 
 FLOW = JuliaFunction.from_file(Path(__file__).with_name("flow.jl"), "flow")
 

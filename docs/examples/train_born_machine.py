@@ -13,8 +13,8 @@ import numpy as np
 import optax
 import torch
 
-from suite import tasks
-from suite.interop import JuliaFunction, jax_op, route, task_function, torch_op
+from diffprog import tasks
+from diffprog.interop import JuliaFunction, jax_op, route, task_function, torch_op
 
 RATE = 0.1
 

@@ -9,12 +9,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from suite import cli, tasks
-from suite.agree import baselines
-from suite.agree.baselines import Baseline, Golden
-from suite.errors import UsageError
-from suite.run import driver, files, golden, plan
-from suite.spec import Arrays, Case
+from diffprog import tasks
+from diffprog.agree import baselines
+from diffprog.agree.baselines import Baseline, Golden
+from diffprog.cli.app import app
+from diffprog.errors import UsageError
+from diffprog.run import driver, files, golden, plan
+from diffprog.spec import Arrays, Case
 
 CASE = Case("qcbm", "gaussian", "tiny", 0)
 
@@ -112,7 +113,7 @@ def test_written_and_checked_through_workers(tmp_path: Path, capsys: pytest.Capt
     golden.write(kept, tmp_path / "work", chosen, driver.Settings(samples=0), lambda what, cell: None)
     arguments += ["--baselines", str(kept)]
     with pytest.raises(SystemExit) as ended:
-        cli.app(arguments)
+        app(arguments)
     assert ended.value.code == 0
     assert "numpy: 10 cells against the baselines, 0 regressed" in capsys.readouterr().out
 
@@ -124,7 +125,7 @@ def test_written_and_checked_through_workers(tmp_path: Path, capsys: pytest.Capt
     cases = [entry if one.variant == CASE.variant else one for one in baseline.cases]
     baselines.write(kept, msgspec.structs.replace(baseline, cases=cases))
     with pytest.raises(SystemExit) as ended:
-        cli.app([*arguments, "--operator", "gradient"])
+        app([*arguments, "--operator", "gradient"])
     assert ended.value.code == 1
     told = capsys.readouterr().err
     layout = tasks.get("qcbm").layout(tasks.get("qcbm").configure("gaussian", "tiny"))

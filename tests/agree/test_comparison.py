@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from suite import cli
-from suite.agree import timings
-from suite.errors import UsageError
-from suite.fits import FILE as FITS
-from suite.records import FILE, Agreement, Journal, Provenance, Record, Seconds
-from suite.report import comparison, comparison_views
-from suite.spec import Arrays
+from diffprog.agree import timings
+from diffprog.cli.app import app
+from diffprog.errors import UsageError
+from diffprog.records.cells import FILE, Agreement, Journal, Provenance, Record, Seconds
+from diffprog.records.fits import FILE as FITS
+from diffprog.report.compare import comparison
+from diffprog.report.compare import views as comparison_views
+from diffprog.spec import Arrays
 
 ORIGIN = Provenance(
     suite="0.1.0", commit="abc", source="0123", host="here", cpu="Some CPU", cores=2, threads=1,
@@ -244,7 +245,7 @@ def test_one_session_is_compared_in_pairs(tmp_path: Path) -> None:
 
 
 def diffprog(*arguments: object) -> Any:
-    return CliRunner().invoke(cli.app, ["compare", *map(str, arguments)])
+    return CliRunner().invoke(app, ["compare", *map(str, arguments)])
 
 
 def test_exit_codes_and_markdown(tmp_path: Path) -> None:

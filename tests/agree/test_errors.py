@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from suite.agree import errors
-from suite.spec import Block, Layout
+from diffprog.agree import errors
+from diffprog.spec import Block, Layout
 
 
 def test_figures_by_hand() -> None:

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
-from suite import tasks
-from suite.agree import errors, timings, verdict
-from suite.measure import clock
-from suite.measure.protocol import Result
-from suite.records import Memory, Seconds
-from suite.report import tables
-from suite.spec import Array, Arrays, Case, Cell
+from diffprog import tasks
+from diffprog.agree import errors, timings, verdict
+from diffprog.measure import clock
+from diffprog.records.cells import Memory, Seconds
+from diffprog.records.protocol import Result
+from diffprog.report.run import tables
+from diffprog.spec import Array, Arrays, Case, Cell
 
 TIMES = st.lists(st.floats(1e-9, 1e3), min_size=1, max_size=40)
 

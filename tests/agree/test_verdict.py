@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from suite import tasks
-from suite.agree import errors, granularity, verdict
-from suite.agree.rounding import Noise
-from suite.measure.protocol import Result
-from suite.records import Memory, Seconds
-from suite.run.plan import reference_cell
-from suite.spec import Array, Arrays, Case, Cell
+from diffprog import tasks
+from diffprog.agree import errors, granularity, verdict
+from diffprog.agree.rounding import Noise
+from diffprog.records.cells import Memory, Seconds
+from diffprog.records.protocol import Result
+from diffprog.run.plan import reference_cell
+from diffprog.spec import Array, Arrays, Case, Cell
 
 CASES = [Case(name, variant, "tiny", 0) for name in tasks.NAMES for variant in tasks.get(name).variants]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from suite.backends import find_julia
-from suite.errors import UsageError
+from diffprog.backends import find_julia
+from diffprog.errors import UsageError
 
 if importlib.util.find_spec("juliacall") is None:  # importing it would start Julia
     pytest.skip("juliacall is not installed", allow_module_level=True)

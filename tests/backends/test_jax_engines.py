@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite import engines, tasks
-from suite.backends.base import Ask, Unsupported
-from suite.measure import finite_differences
-from suite.spec import Array, Functions
-from suite.tasks.trg import exact
-from suite.tasks.trg.spec import TrgConfig
+from diffprog import engines, tasks
+from diffprog.backends.base import Ask, Unsupported
+from diffprog.measure import finite_differences
+from diffprog.spec import Array, Functions
+from diffprog.tasks.trg import exact
+from diffprog.tasks.trg.spec import TrgConfig
 
 jax = pytest.importorskip("jax")
-jax_engines = pytest.importorskip("suite.backends.jax_engines")
+jax_engines = pytest.importorskip("diffprog.backends.jax_engines")
 
 CELLS = [
     ("eigensolver", tasks.get("eigensolver").configure("spectrum", "tiny"), "dense"),
@@ -104,7 +104,7 @@ def test_the_split_has_derivatives_of_every_order_and_no_poles() -> None:
     jax.config.update("jax_enable_x64", True)
     import jax.numpy as jnp
 
-    from suite.tasks.trg import on_jax, split_jax
+    from diffprog.tasks.trg import on_jax, split_jax
 
     rng = np.random.default_rng(0)
     u, v = (np.linalg.qr(rng.standard_normal((4, 4)))[0] for _ in range(2))

@@ -7,15 +7,15 @@ import sys
 
 import pytest
 
-from suite.backends.find_julia import Search
-from suite.run.workers import environment
+from diffprog.backends.find_julia import Search
+from diffprog.run.workers import environment
 
 pytestmark = pytest.mark.julia
 
 
 def in_julia(search: Search, code: str) -> str:
     env = environment("float64", "cpu", 1, search.julia)
-    setup = "import numpy as np\nfrom suite.backends.julia_backend import JuliaBackend\n"
+    setup = "import numpy as np\nfrom diffprog.backends.julia_backend import JuliaBackend\n"
     setup += "backend = JuliaBackend()\nbackend.open('float64', 'cpu', 1)\n"
     done = subprocess.run([sys.executable, "-c", setup + code], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -34,7 +34,7 @@ print(list(backend.julia.size(wrapped)), a[0, 2], a.sum())
 
 def test_a_gradient_is_julias_own_memory_until_it_is_fetched(julia: Search) -> None:
     code = """
-from suite import tasks
+from diffprog import tasks
 task = tasks.get("flow")
 config = task.configure("quadratic", "tiny")
 cell = backend.prepare("flow", config, "discrete", task.draw(config, 0))
@@ -48,8 +48,8 @@ print(seen[0], cell.fetch(result)[1].base is None)
 
 def test_an_unknown_method_is_unsupported_with_julias_reason(julia: Search) -> None:
     code = """
-from suite import tasks
-from suite.backends.base import Unsupported
+from diffprog import tasks
+from diffprog.backends.base import Unsupported
 task = tasks.get("flow")
 config = task.configure("quadratic", "tiny")
 try:

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from suite.backends.find_julia import Search, package_folder
+from diffprog.backends.find_julia import Search, package_folder
 
 
 @pytest.mark.julia

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from suite.backends import torch_cuda
-from suite.engines import ON_CUDA, limit
-from suite.spec import Case, Cell
+from diffprog.backends import torch_cuda
+from diffprog.engines import ON_CUDA, limit
+from diffprog.spec import Case, Cell
 
 
 class Device:

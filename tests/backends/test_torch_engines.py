@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite import tasks
-from suite.backends import get as get_backend
-from suite.backends.base import Ask, Prepared, Unsupported
-from suite.measure import finite_differences
-from suite.spec import Array, Arrays
-from suite.tasks.trg.exact import CRITICAL
-from suite.tasks.trg.spec import TrgConfig
+from diffprog import tasks
+from diffprog.backends import get as get_backend
+from diffprog.backends.base import Ask, Prepared, Unsupported
+from diffprog.measure import finite_differences
+from diffprog.spec import Array, Arrays
+from diffprog.tasks.trg.exact import CRITICAL
+from diffprog.tasks.trg.spec import TrgConfig
 
 torch = pytest.importorskip("torch")
 
@@ -111,7 +111,7 @@ def test_the_specific_heat_of_the_4x4_torus(engine: str, coupling: float) -> Non
 
 def test_equal_and_vanishing_singular_values() -> None:
     """M = diag(1, 1, 0, 0), cut after two, and |ABᵀ|²/2: its gradient is M, its Hessian drops what is dropped twice."""
-    from suite.tasks.trg import split_torch
+    from diffprog.tasks.trg import split_torch
 
     def loss(matrices: Any) -> Any:
         a, b, _ = split_torch.split(matrices, 2)

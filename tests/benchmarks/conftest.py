@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from suite import tasks
-from suite.backends import find_julia
-from suite.measure import protocol
-from suite.run import files, variables
-from suite.run.workers import Worker, environment
-from suite.spec import Case
+from diffprog import tasks
+from diffprog.backends import find_julia
+from diffprog.records import protocol
+from diffprog.run import files, variables
+from diffprog.run.workers import Worker, environment
+from diffprog.spec import Case
 
 
 class WorkerClock:

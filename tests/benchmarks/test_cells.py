@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from suite.spec import BACKENDS, Case
+from diffprog.spec import BACKENDS, Case
 from tests.benchmarks.conftest import CLOCK, Workers, cells, prepare
 
 ROUNDS = 9

@@ -17,15 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from suite import tasks
-from suite.agree import errors, verdict
-from suite.agree import yardstick as yardsticks
-from suite.agree.verdict import Yardstick
-from suite.measure.protocol import Result
-from suite.records import Memory, Seconds
-from suite.run import files
-from suite.run.plan import reference_cell
-from suite.spec import Array, Arrays, Case, Cell, Functions, Task
+from diffprog import tasks
+from diffprog.agree import errors, verdict
+from diffprog.agree import yardstick as yardsticks
+from diffprog.agree.verdict import Yardstick
+from diffprog.records.cells import Memory, Seconds
+from diffprog.records.protocol import Result
+from diffprog.run import files
+from diffprog.run.plan import reference_cell
+from diffprog.spec import Array, Arrays, Case, Cell, Functions, Task
 
 
 @dataclass(frozen=True)
@@ -417,7 +417,7 @@ def mutant(task: str, old: str, new: str) -> ModuleType:
     Raises:
         ValueError: if the source has no such piece.
     """
-    name = f"suite.tasks.{task}.reference"
+    name = f"diffprog.tasks.{task}.reference"
     spec = find_spec(name)
     assert spec is not None and spec.origin is not None
     with open(spec.origin, encoding="utf-8") as file:  # noqa: PTH123 - a module's origin is a string

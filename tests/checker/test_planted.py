@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from suite import tasks
-from suite.agree import verdict
-from suite.measure.protocol import Result
-from suite.records import Memory, Seconds
-from suite.run.plan import reference_cell
-from suite.spec import Array, Arrays, Case
-from suite.tasks.trg import reference, second
+from diffprog import tasks
+from diffprog.agree import verdict
+from diffprog.records.cells import Memory, Seconds
+from diffprog.records.protocol import Result
+from diffprog.run.plan import reference_cell
+from diffprog.spec import Array, Arrays, Case
+from diffprog.tasks.trg import reference, second
 from tests.checker import planted
 from tests.checker.planted import Answer
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite import tasks
-from suite.backends import get
-from suite.backends.base import Ask, Prepared
-from suite.spec import Arrays, Case
+from diffprog import tasks
+from diffprog.backends import get
+from diffprog.backends.base import Ask, Prepared
+from diffprog.spec import Arrays, Case
 from tests.checker import planted
 
 SEEDS = {

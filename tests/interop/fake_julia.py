@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from suite.backends.find_julia import Julia
-from suite.interop.wire import CODES, DTYPES, NUMBER, Status, What
+from diffprog.backends.find_julia import Julia
+from diffprog.interop.wire import CODES, DTYPES, NUMBER, Status, What
 
 
 def julia(folder: Path) -> Julia:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from suite.interop.function import JuliaFunction
-from suite.interop.route import Loaded, Route
-from suite.interop.wire import Optional, What
-from suite.spec import Array
+from diffprog.interop.function import JuliaFunction
+from diffprog.interop.route import Loaded, Route
+from diffprog.interop.wire import Optional, What
+from diffprog.spec import Array
 
 Reply = tuple[int, list[Any]]
 

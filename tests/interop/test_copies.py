@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from suite import interop
-from suite.interop import JuliaFunction
-from suite.interop.worker import Worker
+from diffprog import interop
+from diffprog.interop import JuliaFunction
+from diffprog.interop.worker import Worker
 from tests.interop import fake_julia
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +61,7 @@ def test_pickled_in_another_process_it_starts_its_own(worker: Worker) -> None:
     threaded = Worker(worker.julia, threads=3)
     sent = pickle.dumps(threaded.load(DOUBLE))
     threaded.close()
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "suite")}
     done = subprocess.run(
         [sys.executable, "-c", UNPICKLE], input=sent, env=environment, capture_output=True, timeout=60
     )
@@ -72,8 +72,8 @@ FORK = """
 import multiprocessing, os, sys, threading, time
 from pathlib import Path
 import numpy as np
-from suite.interop import BridgeError, JuliaFunction
-from suite.interop.worker import Worker
+from diffprog.interop import BridgeError, JuliaFunction
+from diffprog.interop.worker import Worker
 from tests.interop import fake_julia
 
 worker = Worker(fake_julia.julia(Path(sys.argv[1])))
@@ -125,7 +125,7 @@ print("done")
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at processes as Linux lists them")
 def test_a_fork_starts_a_worker_of_its_own(tmp_path: Path) -> None:
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "suite")}
     done = subprocess.run(
         [sys.executable, "-c", FORK, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=200
     )

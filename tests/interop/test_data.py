@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite.interop import JuliaFunction, wire
-from suite.interop.worker import Worker
+from diffprog.interop import JuliaFunction, wire
+from diffprog.interop.worker import Worker
 from tests.interop import fake_julia
 from tests.interop.numpy_route import NumpyRoute
 

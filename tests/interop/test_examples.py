@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from suite.backends.find_julia import Search
+from diffprog.backends.find_julia import Search
 
 pytestmark = [pytest.mark.julia, pytest.mark.thorough]
 ROOT = Path(__file__).parents[2]
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 def example(julia: Search, name: str, *arguments: str) -> str:
     assert julia.julia is not None
-    environment = os.environ | julia.julia.environment() | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | julia.julia.environment() | {"PYTHONPATH": str(ROOT / "suite")}
     command = [sys.executable, str(ROOT / "docs" / "examples" / name), *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr

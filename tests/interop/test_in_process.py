@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from suite.backends.find_julia import Search
+from diffprog.backends.find_julia import Search
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,9 +20,9 @@ ROOT = Path(__file__).parents[2]
 def python(julia: Search, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A fresh Python with a clean import order, warnings as errors but for those of juliacall and of the frameworks."""
     assert julia.julia is not None
-    environment = os.environ | julia.julia.environment() | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | julia.julia.environment() | {"PYTHONPATH": str(ROOT / "suite"), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=300, cwd=ROOT
+        [sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=300, cwd=ROOT / "suite"
     )
 
 
@@ -52,13 +52,14 @@ op = jax_op("x -> x .^ 2", route="in_process", result=lambda x: x)
 assert jax.jit(jax.grad(lambda x: op(x).sum()))(jax.numpy.ones(3)).tolist() == [2.0] * 3
 """
 ORDERS = {
-    "torch, then Julia": f"import torch\nfrom suite.interop import torch_op\n{USE_TORCH}",
-    "Julia, then torch": f"from suite.interop import route, torch_op\nroute('in_process')\nimport torch\n{USE_TORCH}",
-    "juliacall by the user, then torch": f"import juliacall, torch\nfrom suite.interop import torch_op\n{USE_TORCH}",
-    "jax at work, then Julia": f"import jax\njax.numpy.ones(3).sum()\nfrom suite.interop import jax_op\n{USE_JAX}",
-    "Julia, then jax": "from suite.interop import jax_op, route\nroute('in_process', thread='own')\nimport jax\n"
+    "torch, then Julia": f"import torch\nfrom diffprog.interop import torch_op\n{USE_TORCH}",
+    "Julia, then torch": "from diffprog.interop import route, torch_op\nroute('in_process')\nimport torch\n"
+    + USE_TORCH,
+    "juliacall by the user, then torch": f"import juliacall, torch\nfrom diffprog.interop import torch_op\n{USE_TORCH}",
+    "jax at work, then Julia": f"import jax\njax.numpy.ones(3).sum()\nfrom diffprog.interop import jax_op\n{USE_JAX}",
+    "Julia, then jax": "from diffprog.interop import jax_op, route\nroute('in_process', thread='own')\nimport jax\n"
     + USE_JAX,
-    "torch and jax, then Julia": "import torch, jax\nfrom suite.interop import jax_op, torch_op\n"
+    "torch and jax, then Julia": "import torch, jax\nfrom diffprog.interop import jax_op, torch_op\n"
     + USE_JAX
     + USE_TORCH,
 }
@@ -68,7 +69,7 @@ ORDERS = {
 def test_more_threads_without_signal_handlers_are_refused(julia: Search) -> None:
     code = (
         "import os\nos.environ['PYTHON_JULIACALL_THREADS'] = '2'\nimport juliacall\n"
-        "from suite.interop import route\nroute('in_process')"
+        "from diffprog.interop import route\nroute('in_process')"
     )
     done = python(julia, "-c", code)
     assert done.returncode == 1
@@ -77,7 +78,7 @@ def test_more_threads_without_signal_handlers_are_refused(julia: Search) -> None
 
 FAKED = """
 import atexit, sys, types
-import suite.interop.in_process as in_process
+import diffprog.interop.in_process as in_process
 
 class Library:
     def jl_atexit_hook(self, code):
@@ -104,7 +105,7 @@ in_process.start(None)
 
 def test_a_refused_julia_with_threads_is_not_ended_by_itself() -> None:
     """Which would be by a segmentation fault; here with a juliacall that only looks like one."""
-    done = subprocess.run([sys.executable, "-c", FAKED], capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run([sys.executable, "-c", FAKED], capture_output=True, text=True, cwd=ROOT / "suite")
     assert (done.returncode, done.stdout) == (1, "ended\n"), done.stderr
     assert "PYTHON_JULIACALL_HANDLE_SIGNALS=yes" in done.stderr.splitlines()[-1]
 
@@ -129,20 +130,22 @@ def test_import_orders_work(julia: Search, order: str) -> None:
 def test_jax_is_refused_where_julia_answers_to_the_main_thread(julia: Search) -> None:
     pytest.importorskip("jax")
     done = python(
-        julia, "-c", "import juliacall\nfrom suite.interop import jax_op\njax_op('x -> x', route='in_process')"
+        julia, "-c", "import juliacall\nfrom diffprog.interop import jax_op\njax_op('x -> x', route='in_process')"
     )
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("suite.interop.errors.BridgeError: juliacall was imported already")
+    assert done.stderr.splitlines()[-1].startswith(
+        "diffprog.interop.errors.BridgeError: juliacall was imported already"
+    )
 
 
 def test_without_julia_it_says_how_to_get_one() -> None:
     code = (
-        "from suite.backends import find_julia\n"
+        "from diffprog.backends import find_julia\n"
         "find_julia.find = lambda: find_julia.Search(None, ['no Julia is set'], 'diffprog setup-julia')\n"
-        "from suite.interop import torch_op\ntorch_op('x -> x')"
+        "from diffprog.interop import torch_op\ntorch_op('x -> x')"
     )
     pytest.importorskip("torch")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT / "suite")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].endswith(
         "Julia is not available: no Julia is set; to mend this: diffprog setup-julia"

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite.interop import BridgeError, JuliaFunction, in_process
-from suite.interop.in_process import InProcess
-from suite.interop.wire import DTYPES, NUMBER, What
+from diffprog.interop import BridgeError, JuliaFunction, in_process
+from diffprog.interop.in_process import InProcess
+from diffprog.interop.wire import DTYPES, NUMBER, What
 
 _ENTRY = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_int64), ctypes.POINTER(ctypes.c_int64))
 
@@ -207,6 +207,6 @@ def test_another_thread(route: InProcess) -> None:
 
 def test_pickled_it_is_the_one_of_the_process(route: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr("suite.interop.route", lambda *a, **k: asked.append((a, k)))
+    monkeypatch.setattr("diffprog.interop.route", lambda *a, **k: asked.append((a, k)))
     pickle.loads(pickle.dumps(route))
     assert asked == [(("in_process",), {"thread": "main" if route.thread is None else "own"})]

@@ -18,10 +18,10 @@ import numpy as np
 import psutil
 import pytest
 
-from suite.interop import BridgeError, JuliaError, JuliaFunction
-from suite.interop.route import Loaded
-from suite.interop.session import Phase
-from suite.interop.worker import Worker
+from diffprog.interop import BridgeError, JuliaError, JuliaFunction
+from diffprog.interop.route import Loaded
+from diffprog.interop.session import Phase
+from diffprog.interop.worker import Worker
 from tests.interop import fake_julia
 
 PLUS = "lambda x: [x + 1000]"
@@ -227,7 +227,7 @@ def test_errors_on_this_side_leave_it_in_step(worker: Worker, monkeypatch: pytes
     def fail(*_: Any) -> Any:
         raise MemoryError
 
-    for place in ("suite.interop.session.describe", "suite.interop.session.Session._read"):
+    for place in ("diffprog.interop.session.describe", "diffprog.interop.session.Session._read"):
         with monkeypatch.context() as patched:
             patched.setattr(place, fail)
             with pytest.raises(MemoryError):

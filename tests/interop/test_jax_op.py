@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite.interop.wire import What
+from diffprog.interop.wire import What
 from tests.interop.numpy_route import NumpyRoute
 
 jax = pytest.importorskip("jax")
@@ -20,7 +20,7 @@ odeint = pytest.importorskip("jax.experimental.ode").odeint
 jet = pytest.importorskip("jax.experimental.jet")
 sparse = pytest.importorskip("jax.experimental.sparse")
 minimize = pytest.importorskip("jax.scipy.optimize").minimize
-on_jax = pytest.importorskip("suite.interop.on_jax")
+on_jax = pytest.importorskip("diffprog.interop.on_jax")
 jnp = jax.numpy
 
 

@@ -16,10 +16,10 @@ import numpy as np
 import psutil
 import pytest
 
-from suite.interop import BridgeError, JuliaFunction, shared_memory
-from suite.interop.shared_memory import Arena
-from suite.interop.worker import Worker
-from suite.run import free_memory
+from diffprog.interop import BridgeError, JuliaFunction, shared_memory
+from diffprog.interop.shared_memory import Arena
+from diffprog.interop.worker import Worker
+from diffprog.run import free_memory
 from tests.interop import fake_julia
 
 MIB = 2**20
@@ -146,7 +146,7 @@ def test_an_arena_that_cannot_be_made_leaves_nothing(
             return arena
         raise BridgeError("no shared memory is left")
 
-    monkeypatch.setattr("suite.interop.session.Arena", make)
+    monkeypatch.setattr("diffprog.interop.session.Arena", make)
     with pytest.raises(BridgeError, match="no shared memory"):
         worker.held()
     assert psutil.Process().num_fds() == before
@@ -180,8 +180,8 @@ def test_a_process_that_cannot_be_started_leaves_nothing(
 BARE = """
 import numpy as np, tempfile, sys
 from pathlib import Path
-from suite.interop import JuliaFunction, shared_memory
-from suite.interop.worker import Worker
+from diffprog.interop import JuliaFunction, shared_memory
+from diffprog.interop.worker import Worker
 from tests.interop import fake_julia
 shared_memory._SHM = Path("/nowhere")
 worker = Worker(fake_julia.julia(Path(sys.argv[1])))

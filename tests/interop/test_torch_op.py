@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from suite.interop.wire import What
+from diffprog.interop.wire import What
 from tests.interop.numpy_route import NumpyRoute
 
 torch = pytest.importorskip("torch")
-on_torch = pytest.importorskip("suite.interop.on_torch")
+on_torch = pytest.importorskip("diffprog.interop.on_torch")
 # PyTorch's own forward mode asks for it.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
 

@@ -15,10 +15,10 @@ import numpy as np
 import psutil
 import pytest
 
-from suite.backends.find_julia import Search
-from suite.interop import BridgeError, JuliaError, JuliaFunction
-from suite.interop.worker import Worker
-from suite.spec import Array
+from diffprog.backends.find_julia import Search
+from diffprog.interop import BridgeError, JuliaError, JuliaFunction
+from diffprog.interop.worker import Worker
+from diffprog.spec import Array
 
 pytestmark = pytest.mark.julia
 ROOT = Path(__file__).parents[2]
@@ -160,7 +160,7 @@ def test_ten_thousand_calls_keep_nothing(worker: Worker) -> None:
 FORK = """
 import os
 import numpy as np
-from suite.interop import JuliaFunction, route
+from diffprog.interop import JuliaFunction, route
 worker = route("worker")
 loaded = worker.load(JuliaFunction("x -> x .+ 1"))
 loaded.primal([np.ones(1)])
@@ -177,7 +177,7 @@ print("done")
 
 def test_a_fork_has_a_worker_of_its_own(julia: Search) -> None:
     assert julia.julia is not None
-    environment = os.environ | julia.julia.environment() | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | julia.julia.environment() | {"PYTHONPATH": str(ROOT / "suite")}
     done = subprocess.run([sys.executable, "-c", FORK], env=environment, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
 

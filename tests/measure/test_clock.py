@@ -6,7 +6,7 @@ import gc
 from collections.abc import Callable, Iterator
 from itertools import chain, count, cycle, repeat
 
-from suite.measure import clock
+from diffprog.measure import clock
 
 
 def test_every_call_is_synchronised_within_the_timed_region() -> None:

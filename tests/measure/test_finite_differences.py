@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from suite.measure import finite_differences
-from suite.spec import Array
+from diffprog.measure import finite_differences
+from diffprog.spec import Array
 
 
 def energy(x: Array) -> float:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from suite.backends.base import Trainer
-from suite.backends.numpy_backend import NumpyAdam
-from suite.measure.fitting import Fitting, NotFinite, minibatches
-from suite.spec import Array
+from diffprog.backends.base import Trainer
+from diffprog.backends.numpy_backend import NumpyAdam
+from diffprog.spec import Array
+from diffprog.worker.fitting import Fitting, NotFinite, minibatches
 
 CENTRES = np.array([[1.0, -2.0], [3.0, 0.0]])
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from suite.measure import gpu
-from suite.records import GpuState
+from diffprog.measure import gpu
+from diffprog.records.cells import GpuState
 
 
 class NotSupported(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from suite.measure import memory
+from diffprog.measure import memory
 
 
 def test_the_peak_rises_and_can_be_reset() -> None:

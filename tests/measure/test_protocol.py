@@ -23,12 +23,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from suite import tasks
-from suite.errors import UsageError
-from suite.measure import protocol
-from suite.run import driver, files, fits, plan
-from suite.run.workers import COMMAND, Worker
-from suite.spec import Case
+from diffprog import tasks
+from diffprog.errors import UsageError
+from diffprog.records import protocol
+from diffprog.run import driver, files, fits, plan
+from diffprog.run.workers import COMMAND, Worker
+from diffprog.spec import Case
 from tests.conftest import Runner
 
 ROOT = Path(__file__).parents[2]

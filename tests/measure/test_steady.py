@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from suite.backends.base import Prepared
-from suite.measure import gpu, steady
-from suite.records import Gpu, GpuState
-from suite.spec import Array
+from diffprog.backends.base import Prepared
+from diffprog.measure import gpu
+from diffprog.records.cells import Gpu, GpuState
+from diffprog.spec import Array
+from diffprog.worker import steady
 
 
 class Monitor(gpu.Monitor):

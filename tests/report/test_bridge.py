@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from suite.errors import UsageError
-from suite.interop.price import SIZES, Price, Prices
-from suite.report import bridge
+from diffprog.errors import UsageError
+from diffprog.interop.price import SIZES, Price, Prices
+from diffprog.report.bridge import page as bridge
 
 
 def write(folder: Path, *, ours: float = 6e-6, copies: int = 0) -> Path:

@@ -12,9 +12,26 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from suite import engines
-from suite.records import Agreement, Errors, Floor, Gpu, GpuState, Journal, Memory, Provenance, Rates, Record, Seconds
-from suite.report import build, format, gpu, gpu_figure, gpu_page, style, tables, terminal
+from diffprog import engines
+from diffprog.drawing import style
+from diffprog.records.cells import (
+    Agreement,
+    Errors,
+    Floor,
+    Gpu,
+    GpuState,
+    Journal,
+    Memory,
+    Provenance,
+    Rates,
+    Record,
+    Seconds,
+)
+from diffprog.report import build, format
+from diffprog.report.gpu import figure as gpu_figure
+from diffprog.report.gpu import page as gpu_page
+from diffprog.report.gpu import tables as gpu
+from diffprog.report.run import tables, terminal
 
 RATES = Rates(bandwidth=2.7e12, flops=5.3e13, cache=50 * 2**20)
 ORIGIN = Provenance(

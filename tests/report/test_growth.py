@@ -9,9 +9,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from suite import tasks
-from suite.records import Journal, Memory, Record, Seconds
-from suite.report import build, evidence, goals, growth, growth_figure, page, tables
+from diffprog import tasks
+from diffprog.records.cells import Journal, Memory, Record, Seconds
+from diffprog.report import build
+from diffprog.report.run import evidence, goals, growth, growth_figure, page, tables
 
 BEFORE = 100 * 2**20
 

@@ -10,11 +10,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from suite.errors import UsageError
-from suite.records import Journal
-from suite.report import build, page
-from suite.report.notes import notes
-from suite.run import driver, plan
+from diffprog.errors import UsageError
+from diffprog.records.cells import Journal
+from diffprog.report import build
+from diffprog.report.run import page
+from diffprog.report.run.notes import notes
+from diffprog.run import driver, plan
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,7 @@ def test_a_page_of_the_users_is_not_written_over(done: Path, tmp_path: Path, nam
 
 @pytest.mark.parametrize("path", sorted(Path(__file__).parents[2].glob("reports/reference/*/*.html")))
 def test_pages_of_older_versions_are_known(path: Path) -> None:
-    from suite.report import ownership
+    from diffprog.report import ownership
 
     ownership.check(path)
     summary = path.with_name("summary.md")

@@ -12,12 +12,14 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from suite import engines, tasks
-from suite.errors import UsageError
-from suite.records import FILE, Agreement, Errors, Journal, Memory, Provenance, Record, Seconds
-from suite.report import arrays, build, evidence, figures, format, ladder, page, pictures, style, tables, terminal
-from suite.spec import OUTCOMES, Case
-from suite.tasks.trg import exact
+from diffprog import engines, tasks
+from diffprog.drawing import style
+from diffprog.errors import UsageError
+from diffprog.records.cells import FILE, Agreement, Errors, Journal, Memory, Provenance, Record, Seconds
+from diffprog.report import arrays, build, format
+from diffprog.report.run import evidence, figures, ladder, page, pictures, tables, terminal
+from diffprog.spec import OUTCOMES, Case
+from diffprog.tasks.trg import exact
 
 QCBM = Case("qcbm", "gaussian", "tiny", 0)
 BARS = Case("qcbm", "bars_and_stripes", "tiny", 0)

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite import engines, tasks
-from suite.records import Floor, Journal, Rates, Record, Seconds
-from suite.report import build, roofline_figure, style, tables
+from diffprog import engines, tasks
+from diffprog.drawing import style
+from diffprog.records.cells import Floor, Journal, Rates, Record, Seconds
+from diffprog.report import build
+from diffprog.report.run import roofline_figure, tables
 
 RATES = Rates(bandwidth=2e10, flops=5e10, cache=2**25)
 

@@ -13,7 +13,7 @@ from typing import Any
 import matplotlib
 import pytest
 
-from suite.report import build
+from diffprog.report import build
 from tests.report.test_report import QCBM, computed, save
 
 SETTINGS = """text.usetex: true
@@ -33,7 +33,7 @@ ELSEWHERE = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
 
 def report(folder: Path, cwd: Path, **env: str) -> dict[str, str]:
     """Digests of a report's figures, made in another process."""
-    code = "import sys; from pathlib import Path; from suite.report import write; write(Path(sys.argv[1]))"
+    code = "import sys; from pathlib import Path; from diffprog.report import write; write(Path(sys.argv[1]))"
     path = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]))
     done = subprocess.run(
         [sys.executable, "-c", code, str(folder)], cwd=cwd, env=os.environ | {"PYTHONPATH": path} | env,
@@ -89,6 +89,6 @@ def test_settings_of_the_process(clean: tuple[Path, dict[str, str]]) -> None:
 
 def test_no_figure_is_pyplots(tmp_path: Path) -> None:
     """And the working folder is where it was, though matplotlib was imported in another."""
-    code = "import os, sys, suite.report; print('matplotlib.pyplot' in sys.modules, os.getcwd())"
+    code = "import os, sys, diffprog.report; print('matplotlib.pyplot' in sys.modules, os.getcwd())"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.split() == ["False", str(Path.cwd())]

@@ -15,10 +15,15 @@ from markdown_it import MarkdownIt
 from matplotlib.ticker import LogFormatterSciNotation
 from rich.console import Console
 
-from suite.fits import FitJournal, FitRecord
-from suite.records import Record
-from suite.report import bridge, build, comparison, comparison_views, format, ownership, style, terminal
-from suite.spec import Case
+from diffprog.drawing import style
+from diffprog.records.cells import Record
+from diffprog.records.fits import FitJournal, FitRecord
+from diffprog.report import build, format, ownership
+from diffprog.report.bridge import page as bridge
+from diffprog.report.compare import comparison
+from diffprog.report.compare import views as comparison_views
+from diffprog.report.run import terminal
+from diffprog.spec import Case
 from tests.report.test_bridge import write as write_prices
 from tests.report.test_report import ORIGIN, QCBM, computed, record, save
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import msgspec
 
-from suite import backends
-from suite.measure import gpu, protocol, worker
-from suite.records import GpuState
+from diffprog import backends
+from diffprog.measure import gpu
+from diffprog.records import protocol
+from diffprog.records.cells import GpuState
+from diffprog.worker import serve as worker
 
 fault = sys.argv[1]
 

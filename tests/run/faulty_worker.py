@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from suite.measure import protocol, worker
+from diffprog.records import protocol
+from diffprog.worker import serve as worker
 
 fault, method = sys.argv[1:]
 

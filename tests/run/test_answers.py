@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from suite.run import files, plan
+from diffprog.run import files, plan
 from tests.conftest import Runner
 
 FAULTY = str(Path(__file__).with_name("faulty_worker.py"))

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from suite.run import variables
-from suite.run.workers import environment
+from diffprog.run import variables
+from diffprog.run.workers import environment
 
 ROOT = Path(__file__).parents[2]
 

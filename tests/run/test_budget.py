@@ -11,15 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from suite.cli_budget import duration
-from suite.errors import UsageError
-from suite.records import Journal, Record
-from suite.report import tables
-from suite.report.notes import notes
-from suite.run import budget, driver, files, plan
-from suite.run.budget import Budgeted
-from suite.run.references import take
-from suite.spec import Cell
+from diffprog.cli.budget import duration
+from diffprog.errors import UsageError
+from diffprog.records.cells import Journal, Record
+from diffprog.report.run import tables
+from diffprog.report.run.notes import notes
+from diffprog.run import budget, driver, files, plan
+from diffprog.run.budget import Budgeted
+from diffprog.run.references import take
+from diffprog.spec import Cell
 
 SMALL = plan.Request(
     tasks=("qcbm", "flow"), variants=("gaussian", "quadratic"), backends=("numpy",), methods=("reverse", "discrete"),

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from suite import tasks
-from suite.agree import verdict
-from suite.records import GpuState, Record
-from suite.run import driver, plan
-from suite.run.workers import environment
+from diffprog import tasks
+from diffprog.agree import verdict
+from diffprog.records.cells import GpuState, Record
+from diffprog.run import driver, plan
+from diffprog.run.workers import environment
 from tests.conftest import Runner
 
 WORKER = str(Path(__file__).with_name("cuda_worker.py"))

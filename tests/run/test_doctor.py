@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from suite.backends.find_julia import Julia, Search
-from suite.run import doctor
+from diffprog.backends.find_julia import Julia, Search
+from diffprog.run import doctor
 
 
 def test_a_julia_that_would_compile_is_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from suite.errors import UsageError
-from suite.measure import protocol
-from suite.records import Journal, Record
-from suite.run import caches, installation, variables, workers
-from suite.run.workers import Worker, environment
+from diffprog.errors import UsageError
+from diffprog.records import protocol
+from diffprog.records.cells import Journal, Record
+from diffprog.run import caches, installation, variables, workers
+from diffprog.run.workers import Worker, environment
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = (
@@ -105,9 +105,9 @@ def run(folder: Path, *options: str, **env: str) -> tuple[subprocess.CompletedPr
     """One little case on NumPy and JAX, by the command, called where there are modules that shadow Python's."""
     here = folder / "here"
     here.mkdir(exist_ok=True)
-    for name in ("random", "json", "numpy", "suite", "jax"):
+    for name in ("random", "json", "numpy", "diffprog", "jax"):
         (here / f"{name}.py").write_text("raise SystemExit('imported from the current folder')\n")
-    command = [sys.executable, "-P", "-m", "suite.cli", "run", "--task", "flow", "--variant", "quadratic"]
+    command = [sys.executable, "-P", "-m", "diffprog", "run", "--task", "flow", "--variant", "quadratic"]
     command += ["--method", "discrete", "--seconds", "0", "--no-report", "--out", str(folder / "run"), *options]
     clean = {name: value for name, value in os.environ.items() if not variables.family(name)}
     done = subprocess.run(command, capture_output=True, text=True, cwd=here, env=clean | env, check=False)
@@ -180,7 +180,7 @@ def test_a_worker_has_caches_of_its_own_and_is_bound_from_the_start(tmp_path: Pa
 
 STRAYS = """
 import os
-from suite.measure import worker
+from diffprog.worker import serve as worker
 class Straying(worker.Worker):
     def open(self, request):
         os.sched_setaffinity(0, range(os.cpu_count()))
@@ -194,7 +194,7 @@ worker.main()
     not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs two processors"
 )
 def test_a_worker_that_leaves_its_processors_is_no_measurement(tmp_path: Path) -> None:
-    from suite.run import driver, plan
+    from diffprog.run import driver, plan
 
     settings = driver.Settings(seconds=0.0, command=(sys.executable, "-P", "-c", STRAYS))
     running = driver.Run(tmp_path, settings)
@@ -222,10 +222,10 @@ def test_a_backend_with_more_threads_than_asked_for_is_refused(tmp_path: Path) -
 
 def test_the_code_measured_is_that_of_the_installation(tmp_path: Path) -> None:
     """Another suite, on the path or in the current folder, is not it."""
-    other = tmp_path / "suite"
+    other = tmp_path / "diffprog"
     other.mkdir()
     (other / "__init__.py").write_text("raise SystemExit('another suite')\n")
-    code = (*installation.this().runs("suite.measure.environment"),)
+    code = (*installation.this().runs("diffprog.run.environment"),)
     env = environment("float64", "cpu", 1, None) | {"PYTHONPATH": str(tmp_path)}
     done = subprocess.run(code, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

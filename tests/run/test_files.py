@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from suite.run import files, plan
-from suite.spec import Case
+from diffprog.run import files, plan
+from diffprog.spec import Case
 from tests.conftest import Runner
 
 

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from suite import tasks
-from suite.backends.find_julia import Search
-from suite.errors import UsageError
-from suite.fits import COMPARED, TOLERANCE, FitJournal, FitRecord
-from suite.report import build
-from suite.run import driver, fits
-from suite.spec import Fit
+from diffprog import tasks
+from diffprog.backends.find_julia import Search
+from diffprog.errors import UsageError
+from diffprog.records.fits import COMPARED, TOLERANCE, FitJournal, FitRecord
+from diffprog.report import build
+from diffprog.run import driver, fits
+from diffprog.spec import Fit
 
 FITTABLE = tuple(name for name in tasks.NAMES if tasks.get(name).fit is not None)
 QUICK_TO_COMPILE = ("flow", "qcbm")
@@ -122,7 +122,7 @@ def test_a_loss_that_is_not_finite_ends_the_fit_with_the_step(tmp_path: Path) ->
 
 
 def test_ctrl_c_keeps_curve_and_state(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "suite.cli", "fit", "qcbm", "--backend", "numpy", "--optimiser", "adam"]
+    command = [sys.executable, "-m", "diffprog", "fit", "qcbm", "--backend", "numpy", "--optimiser", "adam"]
     command += ["--steps", "1000000"]
     folder = tmp_path / "fit"
     process = subprocess.Popen([*command, "--out", str(folder)], stderr=subprocess.PIPE, text=True)

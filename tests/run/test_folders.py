@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from suite.errors import UsageError
-from suite.run import driver, fits, folders, installation, precision, versus
-from suite.spec import Case
+from diffprog.errors import UsageError
+from diffprog.run import driver, fits, folders, installation, precision, versus
+from diffprog.spec import Case
 
 
 def start(kind: str, folder: Path) -> None:
@@ -72,7 +72,7 @@ def test_what_can_be_no_folder_of_a_run_is_told(tmp_path: Path, monkeypatch: pyt
 
 HOLDER = """
 import sys, pathlib
-from suite.run import folders
+from diffprog.run import folders
 held = folders.lock(pathlib.Path(sys.argv[1]))
 print(held, flush=True)
 input()

@@ -12,11 +12,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from suite.measure import protocol
-from suite.records import Journal, Memory, Record, Seconds
-from suite.run import answers, driver, files, plan
-from suite.run.workers import Worker, WorkerDied
-from suite.spec import Case
+from diffprog.records import protocol
+from diffprog.records.cells import Journal, Memory, Record, Seconds
+from diffprog.run import answers, driver, files, plan
+from diffprog.run.workers import Worker, WorkerDied
+from diffprog.spec import Case
 
 LYING = str(Path(__file__).with_name("lying_worker.py"))
 LIES = {
@@ -87,7 +87,7 @@ def test_the_truth_at_the_end_is_ok(told: dict[str, Record]) -> None:
 def test_one_that_never_answers_is_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lie: str, said: str
 ) -> None:
-    monkeypatch.setattr("suite.run.workers._PATIENCE", 1.0)
+    monkeypatch.setattr("diffprog.run.workers._PATIENCE", 1.0)
     bad, good = run(tmp_path, [lie], 2, limit=10.0)
     assert said in bad.reason
     assert (bad.outcome in ("timed_out", "crashed"), good.outcome) == (True, "ok")

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from suite.errors import UsageError
-from suite.run import free_memory, plan
-from suite.run.plan import Request
+from diffprog.errors import UsageError
+from diffprog.run import free_memory, plan
+from diffprog.run.plan import Request
 
 MIB = 2**20
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from suite.backends.find_julia import Search
-from suite.records import Journal, Record
-from suite.run import driver, plan
+from diffprog.backends.find_julia import Search
+from diffprog.records.cells import Journal, Record
+from diffprog.run import driver, plan
 from tests.conftest import SPARING, Runner
 
 FAULTY = str(Path(__file__).with_name("faulty_worker.py"))
@@ -70,7 +70,7 @@ def test_resume_runs_what_has_no_final_outcome(run: Runner, tmp_path: Path) -> N
 
 def test_a_run_killed_half_way_keeps_its_cells_and_resumes(run: Runner, tmp_path: Path) -> None:
     code = (
-        "import sys, pathlib; from suite.run import driver, plan\n"
+        "import sys, pathlib; from diffprog.run import driver, plan\n"
         f"settings = driver.Settings(seconds=0.0, command=sys.argv[2:], keep={SPARING})\n"
         "r = driver.Run(pathlib.Path(sys.argv[1]), settings)\n"
         "r.start(resume=False)\n"

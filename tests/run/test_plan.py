@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from suite import tasks
-from suite.errors import UsageError
-from suite.run import plan
-from suite.spec import Case
+from diffprog import tasks
+from diffprog.errors import UsageError
+from diffprog.run import plan
+from diffprog.spec import Case
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from suite import tasks
-from suite.errors import UsageError
-from suite.report import work_precision
-from suite.run import precision
-from suite.run.driver import Settings
-from suite.spec import Case
+from diffprog import tasks
+from diffprog.errors import UsageError
+from diffprog.report.run import work_precision
+from diffprog.run import precision
+from diffprog.run.driver import Settings
+from diffprog.spec import Case
 
 CASE = Case("flow", "ring", "tiny", 0)
 
@@ -80,7 +80,7 @@ def test_a_point_whose_timed_function_gives_another_answer_disagrees(
     fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ladder = [("backsolve", {"steps": 10}), ("discrete", {"steps": 10})]
-    monkeypatch.setattr("suite.tasks.flow.precision.ladder", lambda config: ladder)
+    monkeypatch.setattr("diffprog.tasks.flow.precision.ladder", lambda config: ladder)
     command = [sys.executable, str(Path(__file__).with_name("faulty_worker.py")), fault, "backsolve"]
     bad, good = precision.measure(CASE, ["numpy"], tmp_path, Settings(samples=5, seconds=0, command=command))
     assert (bad.outcome, bad.reason) == ("disagrees", "what was timed gives another answer")

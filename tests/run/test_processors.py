@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from suite.run import plan, processors
+from diffprog.run import plan, processors
 from tests.conftest import Runner
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processors are bound on Linux alone")
 OTHER = """
 import os, sys
-from suite.run import processors
+from diffprog.run import processors
 allowed = sorted(os.sched_getaffinity(0))
 print(processors.claim(int(sys.argv[1])).processors, flush=True)
 sys.stdin.read()

@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from suite.errors import UsageError
-from suite.records import Journal, Provenance, Rates, Record
-from suite.run import driver, plan, roofline
+from diffprog.errors import UsageError
+from diffprog.records.cells import Journal, Provenance, Rates, Record
+from diffprog.run import driver, plan, roofline
 
 REQUEST = plan.Request(("flow",), ("quadratic",), backends=("numpy",), methods=("discrete", "checkpointed"))
 KEY = roofline.Key("numpy", "cpu", "float64", 1)

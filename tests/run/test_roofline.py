@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from suite import tasks
-from suite.errors import UsageError
-from suite.measure import rates
-from suite.records import FILE, Journal, Rates
-from suite.run import driver, plan, roofline
-from suite.spec import Case, Cell
+from diffprog import tasks
+from diffprog.errors import UsageError
+from diffprog.measure import rates
+from diffprog.records.cells import FILE, Journal, Rates
+from diffprog.run import driver, plan, roofline
+from diffprog.spec import Case, Cell
 
 CASE = Case("flow", "density", "large", 0)
 CONFIG = tasks.get("flow").configure("density", "large")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from suite import tasks
-from suite.agree import verdict
-from suite.backends import get
-from suite.run import plan
-from suite.run.workers import environment
-from suite.spec import Case, Cell, dtype
+from diffprog import tasks
+from diffprog.agree import verdict
+from diffprog.backends import get
+from diffprog.run import plan
+from diffprog.run.workers import environment
+from diffprog.spec import Case, Cell, dtype
 from tests.conftest import Runner
 
 CASE = Case("flow", "density", "tiny", 0)

@@ -13,13 +13,15 @@ from shutil import copytree, ignore_patterns
 import pytest
 from typer.testing import CliRunner
 
-from suite import cli, cli_versus
-from suite.errors import UsageError
-from suite.measure import clock, protocol
-from suite.records import Journal, Record
-from suite.report import comparison
-from suite.run import driver, installation, plan, versus
-from suite.spec import Cell
+from diffprog.cli import versus as cli_versus
+from diffprog.cli.app import app
+from diffprog.errors import UsageError
+from diffprog.measure import clock
+from diffprog.records import protocol
+from diffprog.records.cells import Journal, Record
+from diffprog.report.compare import comparison
+from diffprog.run import driver, installation, plan, versus
+from diffprog.spec import Cell
 
 ROOT = Path(__file__).parents[2]
 REQUEST = plan.Request(tasks=("flow",), variants=("correlated",), backends=("numpy",), methods=("discrete",))
@@ -37,7 +39,7 @@ def copy(tmp_path: Path) -> Copy:
 
     def make(*changes: tuple[str, str, str]) -> Path:
         folder = tmp_path / "other"
-        copytree(ROOT / "suite", folder / "suite", ignore=ignore_patterns("__pycache__"))
+        copytree(ROOT / "suite" / "diffprog", folder / "suite" / "diffprog", ignore=ignore_patterns("__pycache__"))
         for change in changes:
             plant(folder, *change)
         return folder
@@ -46,7 +48,7 @@ def copy(tmp_path: Path) -> Copy:
 
 
 def plant(folder: Path, name: str, old: str, new: str) -> None:
-    path = folder / "suite" / name
+    path = folder / "suite" / "diffprog" / name
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
@@ -156,9 +158,9 @@ def test_both_have_as_many_calls_behind_a_sample(lasts: tuple[float, float], cal
 
 def diffprog(suite: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The command of the suite in a folder, called from another one that has a suite too."""
-    command = [sys.executable, "-P", "-m", "suite.cli", "run", "--task", "flow", "--variant", "correlated"]
+    command = [sys.executable, "-P", "-m", "diffprog", "run", "--task", "flow", "--variant", "correlated"]
     command += ["--backend", "numpy", "--method", "discrete", "--seconds", "0", "--no-report", "--versus", str(ROOT)]
-    env = os.environ | {"PYTHONPATH": str(suite)}
+    env = os.environ | {"PYTHONPATH": str(suite / "suite")}
     return subprocess.run([*command, *arguments], capture_output=True, text=True, cwd=ROOT, env=env, check=False)
 
 
@@ -227,7 +229,7 @@ def test_a_python_is_an_installation_too(copy: Copy, tmp_path: Path) -> None:
     python.write_text(f'#!/bin/sh\nPYTHONPATH="{other}:$PYTHONPATH" exec "{sys.executable}" "$@"\n')
     python.chmod(0o755)
     found = installation.find(str(python))
-    assert (found.home, found.command[0]) == (other / "suite", str(python))
+    assert (found.home, found.command[0]) == (other / "diffprog", str(python))
 
 
 def test_each_side_has_its_own_julia_package(copy: Copy) -> None:
@@ -266,8 +268,8 @@ def test_what_is_no_other_installation_is_refused(copy: Copy, tmp_path: Path) ->
         installation.find(str(broken))
     with pytest.raises(UsageError, match=r"cannot be measured beside this one: .* version 1 .* version 99"):
         installation.find(str(copy(("measure/protocol.py", "VERSION = 1", "VERSION = 99"))))
-    (tmp_path / "other" / "suite" / "spec.py").write_text("nonsense(")
-    (tmp_path / "other" / "suite" / "measure" / "protocol.py").write_text("import suite.spec")
+    (tmp_path / "other" / "suite" / "diffprog" / "spec.py").write_text("nonsense(")
+    (tmp_path / "other" / "suite" / "diffprog" / "records" / "protocol.py").write_text("import diffprog.spec")
     with pytest.raises(UsageError, match="SyntaxError"):
         installation.find(str(tmp_path / "other"))
 
@@ -291,7 +293,7 @@ def test_two_workers_must_fit_into_the_memory() -> None:
     ],
 )
 def test_wrong_commands_are_refused(tmp_path: Path, arguments: list[str], told: str) -> None:
-    done = CliRunner().invoke(cli.app, ["run", "--out", str(tmp_path / "run"), *arguments])
+    done = CliRunner().invoke(app, ["run", "--out", str(tmp_path / "run"), *arguments])
     assert isinstance(done.exception, UsageError)
     assert told in str(done.exception)
     assert not (tmp_path / "run").exists()

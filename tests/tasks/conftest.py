@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from suite import tasks
+from diffprog import tasks
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite import tasks
-from suite.spec import SIZES, Demand, Task
-from suite.tasks.eigensolver import demand as eigensolver
-from suite.tasks.eigensolver import hamiltonian
-from suite.tasks.qcbm import circuit
-from suite.tasks.qcbm import demand as qcbm
-from suite.tasks.qcbm.spec import QcbmConfig
-from suite.tasks.trg import demand as trg
-from suite.tasks.trg import lattice
+from diffprog import tasks
+from diffprog.spec import SIZES, Demand, Task
+from diffprog.tasks.eigensolver import demand as eigensolver
+from diffprog.tasks.eigensolver import hamiltonian
+from diffprog.tasks.qcbm import circuit
+from diffprog.tasks.qcbm import demand as qcbm
+from diffprog.tasks.qcbm.spec import QcbmConfig
+from diffprog.tasks.trg import demand as trg
+from diffprog.tasks.trg import lattice
 
 
 def of(task: Task, config: Any, method: str, operator: str, itemsize: int = 8) -> Demand:

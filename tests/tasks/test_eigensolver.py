@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from suite import tasks
-from suite.agree import verdict
-from suite.backends import get as get_backend
-from suite.backends.base import Prepared, Unsupported
-from suite.errors import UsageError
-from suite.measure import finite_differences
-from suite.run import plan
-from suite.spec import Array, Arrays, Case, Cell
-from suite.tasks.eigensolver import fermions, hamiltonian, krylov, reference, spec
-from suite.tasks.eigensolver.spec import TASK, EigensolverConfig
+from diffprog import tasks
+from diffprog.agree import verdict
+from diffprog.backends import get as get_backend
+from diffprog.backends.base import Prepared, Unsupported
+from diffprog.errors import UsageError
+from diffprog.measure import finite_differences
+from diffprog.run import plan
+from diffprog.spec import Array, Arrays, Case, Cell
+from diffprog.tasks.eigensolver import fermions, hamiltonian, krylov, reference, spec
+from diffprog.tasks.eigensolver.spec import TASK, EigensolverConfig
 from tests.conftest import Runner
 
 BACKENDS = ("numpy", "torch", "jax")
@@ -501,12 +501,12 @@ def test_lanczos_survives_an_invariant_subspace(backend: str) -> None:
     put: Any = np.asarray
     if backend == "torch":
         torch = pytest.importorskip("torch")
-        from suite.tasks.eigensolver import krylov_torch
+        from diffprog.tasks.eigensolver import krylov_torch
 
         lowest, put = krylov_torch.lowest, torch.as_tensor
     elif backend == "jax":
         jax = pytest.importorskip("jax")
-        from suite.tasks.eigensolver import krylov_jax
+        from diffprog.tasks.eigensolver import krylov_jax
 
         jax.config.update("jax_enable_x64", True)
         lowest, put = krylov_jax.lowest, jax.numpy.asarray

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite import tasks
-from suite.backends import get
-from suite.backends.base import Ask, Prepared, Unsupported
-from suite.spec import Arrays, Expert, Functions
+from diffprog import tasks
+from diffprog.backends import get
+from diffprog.backends.base import Ask, Prepared, Unsupported
+from diffprog.spec import Arrays, Expert, Functions
 
 torch = pytest.importorskip("torch")
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
-from suite.tasks.flow import expert_torch as flow  # noqa: E402
-from suite.tasks.qcbm import expert_torch as qcbm  # noqa: E402
+from diffprog.tasks.flow import expert_torch as flow  # noqa: E402
+from diffprog.tasks.qcbm import expert_torch as qcbm  # noqa: E402
 from tests.tasks.test_round_trips import seen, watched  # noqa: E402
 
 CASES = [(task, variant) for task in ("flow", "qcbm") for variant in tasks.get(task).variants]
@@ -290,7 +290,7 @@ def prepared(task: str, operator: str, method: str = "", direction: Any = None) 
 @pytest.mark.parametrize("task", ["flow", "qcbm"])
 def test_it_is_on_autograd_s_tape(task: str) -> None:
     """A user's own loss with it in: the chain rule goes on from there; a second derivative is refused, not wrong."""
-    from suite.backends.torch_engines import ByHand
+    from diffprog.backends.torch_engines import ByHand
 
     config, inputs = drawn(task, tasks.get(task).variants[0])
     (theta, data), expert = placed(inputs), expert_of(task, config)

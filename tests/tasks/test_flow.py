@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite import tasks
-from suite.backends import get as get_backend
-from suite.backends.base import Ask, Prepared
-from suite.measure import finite_differences
-from suite.spec import Array, Arrays
-from suite.tasks.flow import data, quadratic
-from suite.tasks.flow.spec import TASK, VARIATIONAL, FlowConfig
-from suite.tasks.flow.targets import LOG_DENSITY
+from diffprog import tasks
+from diffprog.backends import get as get_backend
+from diffprog.backends.base import Ask, Prepared
+from diffprog.measure import finite_differences
+from diffprog.spec import Array, Arrays
+from diffprog.tasks.flow import data, quadratic
+from diffprog.tasks.flow.spec import TASK, VARIATIONAL, FlowConfig
+from diffprog.tasks.flow.targets import LOG_DENSITY
 
 PYTHON_BACKENDS = ("numpy", "torch", "jax")
 DISCRETE = ("discrete", "checkpointed")

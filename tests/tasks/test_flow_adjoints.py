@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite import tasks
-from suite.backends import get as get_backend
-from suite.backends.base import Prepared, Unavailable
-from suite.spec import Array
-from suite.tasks.flow import reference
-from suite.tasks.flow.spec import TASK, FlowConfig
+from diffprog import tasks
+from diffprog.backends import get as get_backend
+from diffprog.backends.base import Prepared, Unavailable
+from diffprog.spec import Array
+from diffprog.tasks.flow import reference
+from diffprog.tasks.flow.spec import TASK, FlowConfig
 
 PYTHON_BACKENDS = ("numpy", "torch", "jax")
 SOLVERS = {"numpy": "scipy", "torch": "torchdiffeq", "jax": "diffrax"}

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from suite import tasks
-from suite.tasks.flow import ising, targets
-from suite.tasks.flow.spec import TASK, VARIATIONAL, FlowConfig
+from diffprog import tasks
+from diffprog.tasks.flow import ising, targets
+from diffprog.tasks.flow.spec import TASK, VARIATIONAL, FlowConfig
 
 
 def enumerated(side: int, temperature: float) -> float:

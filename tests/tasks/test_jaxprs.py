@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite import tasks
-from suite.backends.base import Unavailable
-from suite.spec import Functions
+from diffprog import tasks
+from diffprog.backends.base import Unavailable
+from diffprog.spec import Functions
 
 jax = pytest.importorskip("jax")
 from jax import export  # noqa: E402

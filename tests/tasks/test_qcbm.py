@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite.errors import UsageError
-from suite.spec import Array, Arrays, Functions
-from suite.tasks.qcbm import circuit, reference, spec, targets
-from suite.tasks.qcbm.spec import TASK, QcbmConfig
+from diffprog.errors import UsageError
+from diffprog.spec import Array, Arrays, Functions
+from diffprog.tasks.qcbm import circuit, reference, spec, targets
+from diffprog.tasks.qcbm.spec import TASK, QcbmConfig
 
 CASES = [("gaussian", "tiny"), ("gaussian", "small"), ("bars_and_stripes", "tiny"), ("bars_and_stripes", "small")]
 ALL_CASES = [(variant, size) for variant in TASK.variants for size in ("tiny", "small", "medium", "large")]
@@ -59,7 +59,7 @@ def runner(backend: str, config: QcbmConfig, method: str = "reverse", precision:
         build, put = reference.build, cast
     elif backend == "torch":
         torch = pytest.importorskip("torch")
-        from suite.tasks.qcbm import on_torch
+        from diffprog.tasks.qcbm import on_torch
 
         build = on_torch.build
 
@@ -67,7 +67,7 @@ def runner(backend: str, config: QcbmConfig, method: str = "reverse", precision:
             return torch.as_tensor(cast(array))
     else:
         jax = pytest.importorskip("jax")
-        from suite.tasks.qcbm import on_jax
+        from diffprog.tasks.qcbm import on_jax
 
         build = on_jax.build
 

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite import tasks
-from suite.backends import get
-from suite.backends.base import Ask, Unavailable
-from suite.spec import Arrays
+from diffprog import tasks
+from diffprog.backends import get
+from diffprog.backends.base import Ask, Unavailable
+from diffprog.spec import Arrays
 
 torch = pytest.importorskip("torch")
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402

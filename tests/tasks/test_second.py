@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite import tasks
-from suite.backends import get as get_backend
-from suite.backends.base import Ask, Prepared, Unsupported
-from suite.measure import finite_differences
-from suite.spec import Array, Arrays
-from suite.tasks.trg.exact import CRITICAL
-from suite.tasks.trg.spec import TrgConfig
+from diffprog import tasks
+from diffprog.backends import get as get_backend
+from diffprog.backends.base import Ask, Prepared, Unsupported
+from diffprog.measure import finite_differences
+from diffprog.spec import Array, Arrays
+from diffprog.tasks.trg.exact import CRITICAL
+from diffprog.tasks.trg.spec import TrgConfig
 from tests.tasks.test_trg import RANDOM_TORUS, TORUS, all_spins, at
 
 BACKENDS = ("numpy",)

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite.agree import verdict
-from suite.backends import get as get_backend
-from suite.backends.base import Prepared
-from suite.errors import UsageError
-from suite.measure import finite_differences
-from suite.spec import SIZES, Array, Arrays, Case, Cell
-from suite.tasks.trg import exact, lattice, reference, spec
-from suite.tasks.trg.exact import CRITICAL
-from suite.tasks.trg.spec import TASK, TrgConfig
+from diffprog.agree import verdict
+from diffprog.backends import get as get_backend
+from diffprog.backends.base import Prepared
+from diffprog.errors import UsageError
+from diffprog.measure import finite_differences
+from diffprog.spec import SIZES, Array, Arrays, Case, Cell
+from diffprog.tasks.trg import exact, lattice, reference, spec
+from diffprog.tasks.trg.exact import CRITICAL
+from diffprog.tasks.trg.spec import TASK, TrgConfig
 
 BACKENDS = ("numpy", "torch", "jax")
 CASES = [(variant, size) for variant in TASK.variants for size in ("tiny", "small")]
@@ -123,7 +123,7 @@ def test_the_specific_heat_of_the_4x4_torus(backend: str, coupling: float) -> No
 
 def test_the_rule_refuses_to_be_differentiated_again() -> None:
     torch = pytest.importorskip("torch")
-    from suite.tasks.trg import split_torch
+    from diffprog.tasks.trg import split_torch
 
     leaf = torch.tensor([[1.0, 0.0], [0.0, 0.5]]).unsqueeze(0).requires_grad_()
     a, b, _ = split_torch.split_once(leaf, 1)
@@ -297,7 +297,7 @@ def test_equal_and_vanishing_singular_values(backend: str, precision: str) -> No
         m_bar = reference.split_vjp(factors, product @ b, product.swapaxes(1, 2) @ a)
     elif backend == "torch":
         torch = pytest.importorskip("torch")
-        from suite.tasks.trg import split_torch
+        from diffprog.tasks.trg import split_torch
 
         leaf = torch.tensor(matrix, requires_grad=True)
         a, b, _ = split_torch.split_once(leaf, 2)
@@ -305,7 +305,7 @@ def test_equal_and_vanishing_singular_values(backend: str, precision: str) -> No
         m_bar = leaf.grad.numpy()
     else:
         jax = pytest.importorskip("jax")
-        from suite.tasks.trg import on_jax
+        from diffprog.tasks.trg import on_jax
 
         def loss(matrices: Any) -> Any:
             a, b, _ = on_jax.split(matrices, 2)

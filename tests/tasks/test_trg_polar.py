@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite import tasks
-from suite.spec import Array
-from suite.tasks.trg import polar
+from diffprog import tasks
+from diffprog.spec import Array
+from diffprog.tasks.trg import polar
 
 Svd = Callable[[Array], tuple[Array, Array, Array]]
 
 
 def by_torch(matrices: Array) -> tuple[Array, Array, Array]:
     torch = pytest.importorskip("torch")
-    from suite.tasks.trg import polar_torch
+    from diffprog.tasks.trg import polar_torch
 
     u, s, vt = polar_torch.svd(torch.from_numpy(matrices))
     return u.numpy(), s.numpy(), vt.numpy()
@@ -26,7 +26,7 @@ def by_torch(matrices: Array) -> tuple[Array, Array, Array]:
 
 def by_jax(matrices: Array) -> tuple[Array, Array, Array]:
     jax = pytest.importorskip("jax")
-    from suite.tasks.trg import polar_jax
+    from diffprog.tasks.trg import polar_jax
 
     with jax.enable_x64(True):
         u, s, vt = map(np.asarray, jax.jit(polar_jax.svd)(matrices))
@@ -97,7 +97,7 @@ def test_without_the_change_a_singular_matrix_has_no_vectors(svd: Svd, monkeypat
 
 def test_the_added_matrix_is_the_same_on_both() -> None:
     torch, jnp = pytest.importorskip("torch"), pytest.importorskip("jax.numpy")
-    from suite.tasks.trg import polar_jax, polar_torch
+    from diffprog.tasks.trg import polar_jax, polar_torch
 
     ours, theirs = polar_torch.full_rank(48, torch.ones(1)).numpy(), np.asarray(polar_jax.full_rank(48, jnp.float32))
     np.testing.assert_allclose(ours, theirs, rtol=3e-7)  # a quotient may be off by a rounding
@@ -126,7 +126,7 @@ def test_the_rule_on_a_gpu_is_one(order: int, dtype: str, called: str) -> None:
     jax = pytest.importorskip("jax")
     from jax import export
 
-    from suite.tasks.trg import split_jax
+    from diffprog.tasks.trg import split_jax
 
     with jax.enable_x64(True):
         shape = jax.ShapeDtypeStruct((2, order, order), dtype)
@@ -140,7 +140,7 @@ def on_polar(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Both backends as if on a GPU."""
     pytest.importorskip("torch")
     pytest.importorskip("jax")
-    from suite.tasks.trg import polar_jax, polar_torch, split_jax, split_torch
+    from diffprog.tasks.trg import polar_jax, polar_torch, split_jax, split_torch
 
     monkeypatch.setattr(split_torch, "svd", polar_torch.svd)
     monkeypatch.setattr(split_jax, "svd", polar_jax.svd)

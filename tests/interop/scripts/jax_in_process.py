@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from suite.interop import JuliaFunction, jax_op, route, task_function
+from diffprog.interop import JuliaFunction, jax_op, route, task_function
 
 jax.config.update("jax_enable_x64", True)
 op = jax_op("(x, w) -> (sin.(x) .* w, sum(x .* w))", route="in_process")

@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import torch
 
-from suite.interop import BridgeError, JuliaError, JuliaFunction, route, torch_op
+from diffprog.interop import BridgeError, JuliaError, JuliaFunction, route, torch_op
 
 
 def refused(call: Callable[[], Any], error: type[Exception], text: str) -> None:

@@ -1,0 +1,5 @@
+"""``python -m diffprog``: the command line."""
+
+from diffprog.cli import main
+
+main()

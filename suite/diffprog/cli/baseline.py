@@ -1,0 +1,132 @@
+"""The commands ``diffprog baseline write`` and ``diffprog baseline check``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+
+from diffprog import tasks
+from diffprog.cli import options
+from diffprog.cli.console import find_julia_for, names, progress_bars, say, warn
+from diffprog.cli.options import ConfigFile, JuliaExe, JuliaProject, Names, Require, Threads, TimeLimit
+from diffprog.errors import UsageError
+from diffprog.run import driver, golden, plan
+from diffprog.spec import BACKENDS, SIZES, Cell
+
+app = typer.Typer(
+    help="Golden values and gradients: write them, or check every backend against them.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+
+FOLDER = Path("reports/baselines")
+Where = Annotated[
+    Path,
+    typer.Option("--baselines", parser=options.folder, metavar="FOLDER", help="The folder of the baselines."),
+]
+
+
+@app.command()
+def write(
+    task: Names = None,
+    size: Names = None,
+    folder: Where = FOLDER,
+    threads: Threads = 1,
+    time_limit: TimeLimit = 900.0,
+) -> None:
+    """Compute the reference's values, gradients, jvps and hvps, and write them down.
+
+    Holds sizes tiny and small, seed 0, of every case with few enough parameters. Nothing is written unless the
+    reference agrees with finite differences and closed forms.
+
+    Example: `diffprog baseline write --task qcbm`
+    """
+    chosen = names(task) or tasks.NAMES
+    sizes = names(size) or ("tiny", "small")
+    plan.check_names("task", chosen, tasks.NAMES)
+    plan.check_names("size", sizes, SIZES)
+    cases = golden.cases(chosen, sizes)
+    if not cases:
+        raise UsageError(f"every case of these sizes has more than {golden.MOST_PARAMETERS} parameters")
+    settings = driver.Settings(threads=threads, samples=0, time_limit=time_limit)
+    with TemporaryDirectory() as work, progress_bars() as bars:
+        paths = golden.write(folder, Path(work) / "run", cases, settings, _listener(bars, 3 * len(cases)))
+    for path in paths:
+        say(f"{path}: {path.stat().st_size / 1024:.0f} KiB")
+
+
+@app.command()
+def check(
+    task: Names = None,
+    size: Names = None,
+    backend: Names = None,
+    operator: Names = None,
+    engine: Names = None,
+    folder: Where = FOLDER,
+    require: Require = None,
+    threads: Threads = 1,
+    time_limit: TimeLimit = 900.0,
+    julia_exe: JuliaExe = None,
+    julia_project: JuliaProject = None,
+    config_file: ConfigFile = None,
+) -> None:
+    """Compute what the baselines hold on every backend, and compare. Nothing is timed.
+
+    Every cell is checked as `diffprog run` does, and against the golden answers besides. What is left out means all
+    there is, but for --size (tiny) and --engine (each operator's default).
+
+    Exit codes: 0 nothing has regressed; 1 a gradient has, or a cell came to no answer; 2 a baseline is missing, stale,
+    damaged or of another schema, or the command was wrong.
+
+    Example: `diffprog baseline check --task trg --backend torch`
+    """
+    request = plan.Request(
+        tasks=names(task),
+        sizes=names(size) or ("tiny",),
+        backends=names(backend),
+        operators=names(operator) or golden.OPERATORS,
+        engines=names(engine) or (),
+    )
+    required = names(require) or ()
+    plan.check_names("backend", required, request.backends or BACKENDS)
+    plan.cells(request)  # unknown names are told before Julia is looked for
+    search = find_julia_for(set(request.backends or BACKENDS), julia_exe, julia_project, config_file)
+    settings = driver.Settings(threads=threads, samples=0, time_limit=time_limit, julia=search)
+    with TemporaryDirectory() as work, progress_bars() as bars:
+        found = golden.check(folder, Path(work) / "run", request, settings, lambda total: _listener(bars, total))
+    for failure in found.failures:
+        warn(f"regression: {failure}", "red")
+    _summarise(found)
+    missing = sorted({r.backend for r in found.records if r.backend in required and r.outcome == "unavailable"})
+    if missing:
+        warn(f"diffprog: required, but unavailable: {', '.join(missing)}", "bold red")
+    raise typer.Exit(int(bool(found.failures or missing)))
+
+
+def _summarise(found: golden.Check) -> None:
+    compared = [record for record in found.records if record.agreement is not None]
+    bad = {one.cell for one in found.regressions}
+    for name in BACKENDS:
+        mine = [record for record in found.records if record.backend == name]
+        done = [record for record in mine if record in compared]
+        if mine and not done:
+            say(f"{name}: {mine[0].outcome}: {mine[0].reason}")
+        elif mine:
+            worse = sum(record.cell.name in bad for record in done)
+            say(f"{name}: {len(done)} cells against the baselines, {worse} regressed")
+
+
+def _listener(bars: Progress, total: int) -> driver.Listener:
+    bar = bars.add_task("starting", total=total)
+
+    def listen(what: str, cell: Cell | None) -> None:
+        if what == "done":
+            bars.advance(bar)
+        elif cell is not None:
+            bars.update(bar, description=f"{cell.case.key} · {cell.backend} {cell.operator}: {what}")
+
+    return listen

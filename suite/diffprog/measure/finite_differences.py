@@ -1,0 +1,91 @@
+"""Directional derivatives by central differences of fourth order, extrapolated until they stop converging.
+
+Sources: Fornberg, Math. Comp. 51 (1988) 699, table 1, for the formula; Ridders, Adv. Eng. Softw. 4 (1982) 75, for
+Richardson's extrapolation in a tableau of halved steps, which ends where rounding begins to outweigh truncation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from diffprog.spec import Array
+
+ROUNDING = 1e-9
+"""What rounding in a float64 function leaves of a fourth-order difference, relative: no bound is below it."""
+
+CONVERGED = 1e-9
+"""Relative. Before this, a step that makes things worse may have been too large, and a smaller one is tried."""
+
+
+@dataclass(frozen=True)
+class Derivative:
+    """d/dt f(x + t v) at t = 0, of the shape of f, and an estimate of its absolute error (of its norm)."""
+
+    value: Any
+    error: float
+
+
+def directional(
+    function: Callable[[Array], Any], x: Array, direction: Array, step: float = 0.1, halvings: int = 7
+) -> Derivative:
+    """The derivative of ``function`` (a float or an array) at ``x`` along ``direction`` (P,); 4 calls a step.
+
+    Row i of the tableau has step h/2ⁱ; column j removes the error term of order 4 + 2(j − 1). The answer is the entry
+    that differs least from both its neighbours of the column before. Its error is that difference, or how much the
+    entry changes with the step, if that is more: a function with small kinks may converge by accident.
+    """
+
+    def estimate(h: float) -> Any:
+        f = [np.asarray(function(x + k * h * direction), np.float64) for k in (-2, -1, 1, 2)]
+        return (f[0] - 8 * f[1] + 8 * f[2] - f[3]) / (12 * h)
+
+    rows, (row, column), least = [[estimate(step)]], (0, 0), float("inf")
+    for i in range(1, halvings + 1):
+        step /= 2
+        rows.append([estimate(step)])
+        for j, coarse in enumerate(rows[i - 1]):
+            fine = rows[i][j]
+            rows[i].append(fine + (fine - coarse) / (2 ** (4 + 2 * j) - 1))
+            error = max(_distance(rows[i][-1], fine), _distance(rows[i][-1], coarse))
+            if error < least:
+                (row, column), least = (i, j + 1), error
+        diverging = i > row and _distance(rows[i][-1], rows[i - 1][-1]) > 4 * least
+        if diverging and least < CONVERGED * float(np.linalg.norm(rows[row][column])):
+            break  # rounding: smaller steps have nothing to add
+    best = rows[row][column]
+    neighbour = rows[row + 1][column] if row + 1 < len(rows) else rows[row - 1][-1]
+    return Derivative(best, max(least, _distance(neighbour, best)))
+
+
+def _distance(x: Any, y: Any) -> float:
+    return float(np.linalg.norm(x - y))
+
+
+def check(
+    function: Callable[[Array], float], x: Array, gradient: Array, directions: Array, least: float = ROUNDING
+) -> tuple[float, float]:
+    """The largest |finite difference − g·v| / ‖g‖ over the rows v of ``directions``, and what it may be at most.
+
+    The bound is ten times the differences' own error estimate, and never below ``least``.
+    """
+    scale = float(np.linalg.norm(gradient))
+    found = [check_along(function, x, gradient @ direction, direction, scale, least) for direction in directions]
+    return max(error for error, _ in found), max(bound for _, bound in found)
+
+
+def check_along(
+    function: Callable[[Array], Any],
+    x: Array,
+    derivative: Any,
+    direction: Array,
+    scale: float,
+    least: float = ROUNDING,
+) -> tuple[float, float]:
+    """|finite difference − derivative| / scale along one direction, and what it may be at most; as in `check`."""
+    difference, scale = directional(function, x, direction), scale or 1.0
+    error = float(np.linalg.norm(difference.value - derivative)) / scale
+    return error, max(least, 10 * difference.error / scale)

@@ -1,0 +1,351 @@
+"""Records: one line of JSON a cell, appended as cells end, so that a stopped run keeps all it measured."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Generic, TypeVar
+
+import msgspec
+
+from diffprog.errors import UsageError
+from diffprog.spec import Case, Cell
+
+SCHEMA = 2
+FILE = "records.jsonl"
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Seconds(msgspec.Struct, frozen=True, kw_only=True, rename={"import_": "import"}):
+    """Wall-clock seconds by phase. Lists hold the raw steady samples, each the time of *one* call.
+
+    ``gradient`` stands for the cell's derivative, be it a gradient, a jvp or an hvp.
+    """
+
+    import_: float | None = None
+    """From the start of the worker process to the framework being imported and ready (Julia: its start included)."""
+    setup: float | None = None
+    """Reading inputs, moving them to the device, building the problem."""
+    first_value: float | None = None
+    """The first call: compilation included."""
+    first_gradient: float | None = None
+    value: list[float] = []
+    gradient: list[float] = []
+    by_hand_value: list[float] = []
+    """The same function called in a bare loop, interleaved with the samples above: what the harness itself costs."""
+    by_hand_gradient: list[float] = []
+    loops_value: int = 0
+    """Calls behind each sample; a sample is their mean."""
+    loops_gradient: int = 0
+    warm_up_value: int = 0
+    """Calls before the first sample, which are not counted."""
+    warm_up_gradient: int = 0
+    settled_value: bool | None = None
+    """Whether the warm-up ended because the time of a call had become steady; None where that could not be seen."""
+    settled_gradient: bool | None = None
+    to_device: list[float] = []
+    """Raw samples of moving all inputs, in the cell's precision, from the host's pageable memory to the device."""
+    to_host: list[float] = []
+    """Of bringing value and derivative back, where they are complete."""
+    events_value: list[float] = []
+    """The same function by the device's own events instead of the host's clock, sampled in turn with ``value``."""
+    events_gradient: list[float] = []
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes. ``host_peak`` is the worker's peak resident set during the cell, ``host_before`` what it held before."""
+
+    host_before: int | None = None
+    host_peak: int | None = None
+    device_peak: int | None = None
+
+
+class GpuState(msgspec.Struct, frozen=True, kw_only=True):
+    """A GPU at one moment, as NVML tells it; None is what it does not tell."""
+
+    when: str
+    """``before`` the steady samples, right ``after`` them, or while ``energy`` was taken."""
+    sm_mhz: int | None = None
+    memory_mhz: int | None = None
+    celsius: int | None = None
+    watts: float | None = None
+    slowed: list[str] | None = None
+    """Why the clocks are below their highest."""
+
+
+class Gpu(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured on a GPU besides times and memory."""
+
+    states: list[GpuState] = []
+    """In the order in which they were taken."""
+    joules: float | None = None
+    """Energy of one call of the derivative (of the value, where there is none), of the whole board, idle power too."""
+    energy_calls: int = 0
+    """Calls that ``joules`` is the mean of."""
+    energy_seconds: float | None = None
+    """What these calls took together."""
+    round_trips_value: int | None = None
+    """How often the host waits for the device within one call, as far as the framework counts it."""
+    round_trips_gradient: int | None = None
+
+
+class Errors(msgspec.Struct, frozen=True, kw_only=True):
+    """How one gradient differs from another. See ``diffprog.agree.errors``."""
+
+    relative_l2: float | None
+    max_rho: float | None
+    cosine: float | None
+    worst: int
+    """Index of the component with the largest ρ."""
+    worst_name: str = ""
+    """Its name in the parameter layout, such as ``W[3,5]``."""
+    component: float | None = None
+    """The largest relative error of one component, those below 1e-5 of the norm counting as that large."""
+    component_name: str = ""
+
+
+class Agreement(msgspec.Struct, frozen=True, kw_only=True):
+    """The comparison of one cell with the reference, and with stronger evidence where there is some: the ladder."""
+
+    reference: str
+    """Key of the cell compared with (or ``itself``)."""
+    value: float | None = None
+    """|L − L_ref| / max(1, |L_ref|)."""
+    value_alone: float | None = None
+    """The same of the function of the value by itself, whose time stands beside the derivative's."""
+    value_tolerance: float | None = None
+    """What ``value`` and ``value_alone`` were judged by; None in records older than this field: ``tolerance``."""
+    gradient: Errors | None = None
+    """Of the cell's derivative: a gradient, an hvp, or a jvp (whose error is relative to ‖g‖)."""
+    own_float32: float | None = None
+    """Of a float32 cell: ``gradient.relative_l2`` over that of the reference's own float32 derivative."""
+    tolerance: float
+    """What ``gradient.relative_l2`` was judged by."""
+    approximation: float | None = None
+    """Of a method that approximates: how far its right answer is from the reference's, relative L2. ``gradient`` is
+    compared with the former."""
+    outputs: dict[str, float] = {}
+    """The errors of the outputs: of a scalar as of the value, of an array relative L2."""
+    closed_form: Errors | None = None
+    """Of the gradient against the exact answer, where one is known."""
+    finite_differences: float | None = None
+    """Largest |finite difference − g·v| / ‖g‖ over the host's random directions (of an hvp: of gradients, / ‖Hv‖)."""
+    finite_differences_tolerance: float | None = None
+    identity: float | None = None
+    """Of a jvp: |J v − g·v| / ‖g‖ with g by the backend's default engine, the adjoint identity."""
+    identity_tolerance: float | None = None
+
+
+class Rates(msgspec.Struct, frozen=True, kw_only=True):
+    """What a device does at its best in a second, measured in the worker; see `diffprog.measure.rates`."""
+
+    bandwidth: float
+    """Bytes read and written, of a copy that no cache holds."""
+    flops: float
+    """Additions and multiplications of a product of matrices in the cell's precision."""
+    cache: int | None = None
+    """Bytes of its last cache; None where it is unknown."""
+
+
+class Floor(msgspec.Struct, frozen=True, kw_only=True):
+    """The least time of one call: max(bytes / bandwidth, flops / rate), from ``Task.demand`` and the rates."""
+
+    value: float | None = None
+    """Seconds."""
+    gradient: float | None = None
+    value_bound: str = ""
+    """Which of the two decides: ``memory`` or ``arithmetic``."""
+    gradient_bound: str = ""
+    rates: Rates
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a number comes from."""
+
+    suite: str
+    commit: str
+    source: str
+    """Hash of the task's own source files."""
+    code: str = ""
+    """Hash of the suite's other Python files, those that measure among them."""
+    host: str
+    cpu: str
+    cores: int
+    threads: int
+    gpu: str = ""
+    platform: str = ""
+    versions: dict[str, str] = {}
+    switches: dict[str, str] = {}
+    julia: str = ""
+    """Which Julia was used and its manifest's hash, for Julia cells."""
+    environment: dict[str, str] = {}
+    """Variables that the worker had of the user's and that may change what it does; see docs/environment.md."""
+    worker: str = ""
+    """The command of the worker, where it was not the suite's own."""
+    processors: str = ""
+    """Which the worker was bound to; empty where the system binds no process."""
+    contended: bool = False
+    """Whether another run had claimed one of them: the two may have timed each other."""
+    session: str = ""
+    """Shared by two runs whose samples i were taken side by side (`diffprog run --versus`); else empty."""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole story of one cell."""
+
+    schema: int = SCHEMA
+    task: str
+    variant: str
+    size: str
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+    backend: str
+    engine: str
+    """What differentiates; see ``diffprog.engines``."""
+    made_with: str = ""
+    """What the task is made with on this backend, in a word or two."""
+    method: str
+    operator: str
+    precision: str
+    device: str
+    outcome: str
+    reason: str = ""
+    mend: str = ""
+    """The command that would make an unavailable cell available."""
+    value: float | None = None
+    parameters: Count = 0
+    data: str = ""
+    """What the data really is, such as which images."""
+    invariants: dict[str, int] = {}
+    seconds: Seconds = Seconds()
+    memory: Memory = Memory()
+    agreement: Agreement | None = None
+    floor: Floor | None = None
+    """None where it is not known: no rates were measured, or the task declares no such demand."""
+    gpu: Gpu | None = None
+    """None for cells that did not run on a GPU."""
+    arrays: str = ""
+    """The cell's arrays, relative to the report folder."""
+    provenance: Provenance | None = None
+    started: str = ""
+    """UTC, ISO 8601."""
+
+    @property
+    def cell(self) -> Cell:
+        case = Case(self.task, self.variant, self.size, self.seed)
+        return Cell(case, self.backend, self.method, self.operator, self.precision, self.device, self.engine)
+
+
+Line = TypeVar("Line", bound=msgspec.Struct)
+
+
+class Lines(Generic[Line]):
+    """An append-only file, one line of JSON an entry. A line is whole or absent: a failed write is undone.
+
+    Args:
+        path: the file.
+        kind: what a line holds; it has a field ``schema``.
+        name: an entry's name; of entries with one name the last one counts.
+        schema: the version that is read; runs and fits have each their own.
+
+    Raises:
+        UsageError: from ``append``, if the disk is full or the file cannot be written; what was there stays.
+    """
+
+    def __init__(self, path: Path, kind: type[Line], name: Callable[[Line], str], schema: int) -> None:
+        self.path = path
+        self._name, self._schema = name, schema
+        self._encoder = msgspec.json.Encoder()
+        self._decoder = msgspec.json.Decoder(kind)
+
+    def append(self, entry: Line) -> None:
+        line = self._encoder.encode(entry) + b"\n"
+        before = self.path.stat().st_size if self.path.exists() else 0
+        try:
+            with self.path.open("ab", buffering=0) as file:
+                written = file.write(line)
+                if written != len(line):
+                    raise OSError("only part of the record could be written")
+                os.fsync(file.fileno())
+        except OSError as error:
+            with contextlib.suppress(OSError):  # failing that, the reader sets a torn last line aside
+                os.truncate(self.path, before)
+            raise UsageError(
+                f"cannot write to {self.path} ({error}); the {before} bytes of earlier records are kept; "
+                "free some room and go on with --resume"
+            ) from error
+
+    def read(self, *, mend: bool = False) -> list[Line]:
+        """All entries, the last one of each name winning, in order of first appearance.
+
+        With ``mend``, a torn last line (a run killed while writing it) is moved to a file ``….torn`` beside it.
+
+        Raises:
+            UsageError: if the file is unreadable, or a line is truncated, damaged, or of another schema version.
+        """
+        try:
+            text = self.path.read_bytes()
+        except FileNotFoundError:
+            raise UsageError(f"{self.path.parent} holds no {self.path.name}: it is not the folder of a run") from None
+        except OSError as error:
+            raise UsageError(f"cannot read {self.path}: {error}") from error
+        whole, torn = text[: text.rfind(b"\n") + 1], text[text.rfind(b"\n") + 1 :]
+        if torn and not mend:
+            raise UsageError(
+                f"{self.path} ends in a truncated line (the run was stopped while writing it); "
+                "`diffprog run … --resume` sets that line aside and completes the run"
+            )
+        entries = [self._decode(number, line) for number, line in enumerate(whole.splitlines(), 1) if line.strip()]
+        if torn:
+            try:
+                self.path.with_name(self.path.name + ".torn").write_bytes(torn)
+                os.truncate(self.path, len(whole))
+            except OSError as error:
+                raise UsageError(f"cannot mend {self.path}: {error}") from error
+        latest: dict[str, Line] = {}
+        for entry in entries:
+            latest[self._name(entry)] = entry
+        return list(latest.values())
+
+    def set_aside(self, entries: Sequence[Line], kept: Sequence[Line]) -> Path:
+        """Moves entries to a file beside this one, which is left with those that are kept. Returns that file's path.
+
+        Raises:
+            UsageError: if either cannot be written; then nothing is lost.
+        """
+        aside = self.path.with_name(f"{self.path.stem}-set-aside{self.path.suffix}")
+        draft = self.path.with_name(self.path.name + ".partial")
+        try:
+            with aside.open("ab") as file:
+                file.write(b"".join(self._encoder.encode(entry) + b"\n" for entry in entries))
+                file.flush()
+                os.fsync(file.fileno())
+            draft.write_bytes(b"".join(self._encoder.encode(entry) + b"\n" for entry in kept))
+            draft.replace(self.path)
+        except OSError as error:
+            raise UsageError(f"cannot write {aside} ({error}); the records are as they were") from error
+        return aside
+
+    def _decode(self, number: int, line: bytes) -> Line:
+        try:
+            schema = msgspec.json.decode(line, type=_Version).schema
+            if schema == self._schema:
+                return self._decoder.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise UsageError(f"{self.path}, line {number}: not a record ({error})") from error
+        raise UsageError(
+            f"{self.path}, line {number}: schema version {schema}; this suite reads version {self._schema}"
+        )
+
+
+class _Version(msgspec.Struct):
+    schema: int
+
+
+class Journal(Lines[Record]):
+    """The records of a run."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / FILE, Record, lambda record: record.cell.name, SCHEMA)

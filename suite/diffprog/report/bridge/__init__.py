@@ -1,0 +1,1 @@
+"""The page of the price of the bridge to Julia."""

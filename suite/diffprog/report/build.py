@@ -1,0 +1,59 @@
+"""Writes the report of a run beside its records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from diffprog.drawing import style
+from diffprog.errors import UsageError
+from diffprog.records import fits
+from diffprog.records.cells import Journal
+from diffprog.report.fits import page as fit_page
+from diffprog.report.gpu import page as gpu_page
+from diffprog.report.run import figures, growth, growth_figure, page, pictures, roofline_figure, tables, work_precision
+
+
+def write(folder: Path) -> Path:
+    """Writes tables/, figures/, summary.md and index.html from the records and arrays of a run, or of a fit.
+
+    Where cells on ``cuda`` were asked for, gpu.html too.
+
+    The records and arrays are only read. Returns the path of the page.
+
+    Raises:
+        UsageError: if the folder holds no records, or the report cannot be written there.
+    """
+    if (folder / fits.FILE).exists():
+        return fit_page.write(folder)
+    records = Journal(folder).read()
+    if not records:
+        raise UsageError(f"{folder} holds no records: there is nothing to report")
+    cells = tables.cells(records)
+    grown = growth.points(cells)
+    frames = {
+        "cells": cells,
+        "samples": tables.samples(records),
+        "pairs": tables.pairs(records, folder),
+        "growth": growth.exponents(grown),
+        "growth_points": grown,
+    }
+    try:
+        tables.write(frames, folder / "tables")
+        with style.settings():
+            drawn = figures.draw(cells, frames["pairs"]) | growth_figure.draw(grown) | roofline_figure.draw(cells)
+            work = work_precision.read(folder / "work_precision.csv")
+            diagram = None if work is None else work_precision.draw(work)
+            drawn |= {} if diagram is None else {"work_precision": diagram}
+            charts = {name: style.save(figure, folder / "figures", name) for name, figure in drawn.items()}
+            scenes = {
+                name: style.save(figure, folder / "figures", name)
+                for name, figure in pictures.draw(folder, records).items()
+            }
+        report = page.Report(folder, records, cells, frames["pairs"], charts, scenes, page.rows(frames["growth"]))
+        page.replace(folder / "summary.md", page.summary(report))
+        page.replace(folder / "index.html", page.html(report))
+        with style.settings():
+            gpu_page.write(folder, records, cells)
+    except OSError as error:
+        raise UsageError(f"cannot write the report into {folder}: {error}") from error
+    return folder / "index.html"

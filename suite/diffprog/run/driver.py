@@ -1,0 +1,483 @@
+"""Runs a plan: inputs from the host, a worker for each group, a verdict and a record for each cell."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from diffprog import tasks
+from diffprog.agree import verdict
+from diffprog.agree import yardstick as yardsticks
+from diffprog.backends import find_julia
+from diffprog.errors import UsageError
+from diffprog.records import npz, protocol
+from diffprog.records.cells import Journal, Provenance, Record
+from diffprog.run import (
+    answers,
+    environment,
+    files,
+    folders,
+    installation,
+    plan,
+    processors,
+    resuming,
+    roofline,
+    variables,
+)
+from diffprog.run.installation import Installation
+from diffprog.run.relay import Answer, Relay
+from diffprog.run.workers import COMMAND, Worker
+from diffprog.run.workers import environment as worker_environment
+from diffprog.spec import Approximation, Arrays, Case, Cell, dtype
+
+RATES = 0.4
+"""Seconds that each backend, device and precision may measure its own rates for, at most."""
+FINAL = ("ok", "disagrees", "unsupported")
+"""Outcomes that ``--resume`` does not try again."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to measure.
+
+    Attributes:
+        threads: of BLAS and its like, the same on every backend.
+        samples: steady samples of value and of gradient, at least.
+        seconds: about how long to sample a cell.
+        time_limit: seconds a worker may take over one cell.
+        julia: where Julia was looked for, and what was found.
+        command: how a worker is started.
+        workers: the same by backend, where it is another; docs/protocol.md says what such a worker must do.
+        attempt: whether to try cells that ``diffprog.engines`` declares unsupported.
+        installation: whose workers these are; None: this one's.
+        keep: variables of the user's environment that workers get besides; see `diffprog.run.variables`.
+        compile_cache: where workers keep what they compile, for later runs; None: nowhere.
+        in_turn: whether samples are taken one by one afterwards; see `diffprog.run.versus`.
+    """
+
+    threads: int = 1
+    samples: int = 9
+    seconds: float = 1.0
+    time_limit: float = 900.0
+    julia: find_julia.Search = field(default_factory=find_julia.Search)
+    command: Sequence[str] = COMMAND
+    workers: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    attempt: bool = False
+    installation: Installation | None = None
+    keep: tuple[str, ...] = ()
+    compile_cache: Path | None = None
+    in_turn: bool = False
+
+
+Listener = Callable[[str, Cell | None], None]
+"""Told ``(what is happening, to which cell)``; ``("done", cell)`` when a cell has its record."""
+
+
+def make_folder(folder: Path) -> folders.Lock | None:
+    """Makes a report folder with what is in every one, and holds it.
+
+    Raises:
+        UsageError: if it cannot be written, or another process is writing into it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = folders.lock(folder)
+        (folder / "arrays").mkdir(parents=True, exist_ok=True)
+        (folder / "logs").mkdir(exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the report folder {folder} cannot be written ({error})") from error
+    return held
+
+
+def write_environment(folder: Path, own: Installation | None = None) -> None:
+    """What the machine and the installation (None: this one) are, into ``environment.json``."""
+    found = environment.describe()
+    if own is not None:
+        found |= {"suite": own.version, "commit": own.commit, "python": own.python}
+    files.write_atomically(folder / "environment.json", json.dumps(found, indent=1) + "\n")
+
+
+def provenance(
+    settings: Settings, task: str, backend: str, opened: protocol.Ready, claim: processors.Claim | None = None
+) -> Provenance:
+    """Where the numbers of an opened worker come from, which was bound to the processors of a claim."""
+    julia, own = settings.julia.julia, settings.installation or installation.this()
+    return Provenance(
+        suite=own.version,
+        commit=own.commit,
+        source=own.source(task),
+        code=own.code(),
+        host=platform.node(),
+        cpu=environment.cpu(),
+        cores=environment.cores(),
+        threads=settings.threads,
+        gpu=opened.versions.get("gpu", ""),
+        platform=platform.platform(),
+        versions={"python": own.python, **opened.versions},
+        switches=opened.switches,
+        julia=find_julia.provenance(julia) if backend == "julia" and julia is not None else "",
+        environment=variables.recorded(settings.keep, with_julia=backend == "julia") | _caches(settings),
+        worker=resuming.commands(settings.workers).get(backend, ""),
+        processors=str(claim or ""),
+        contended=bool(claim and claim.shared),
+    )
+
+
+def _caches(settings: Settings) -> dict[str, str]:
+    """The variables of a cache that outlives the workers, where there is to be one."""
+    return {} if settings.compile_cache is None else variables.lasting(settings.compile_cache)
+
+
+@dataclass
+class Measured:
+    """A cell that was measured and waits for its verdict."""
+
+    cell: Cell
+    config: Any
+    opened: protocol.Ready
+    result: protocol.Result
+    arrays_file: str
+    common: dict[str, Any]
+
+
+class Run:
+    """One report folder being filled."""
+
+    def __init__(self, folder: Path, settings: Settings, listener: Listener = lambda what, cell: None) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.listener = listener
+        self.journal = Journal(folder)
+        self.yardsticks: dict[tuple[Case, str], verdict.Yardstick] = {}
+        self.approximations: dict[tuple[Case, str], Approximation] = {}
+        self.inputs: dict[Case, Path] = {}
+        self.reasons: dict[Case, str] = {}
+        self.records: dict[str, Record] = {}
+        folders.check(folder, may_be=tuple(folders.HOLDS.values()))  # that it can be looked at
+        self.rates = roofline.Book(folder, f"{platform.node()}, {environment.cpu()}")
+        self.held: folders.Lock | None = None
+        self.untimed: frozenset[Cell] = frozenset()
+        """Cells whose times nobody asked for: they are computed and checked."""
+
+    def start(self, *, resume: bool, remeasure: bool = False) -> None:
+        """Makes the folder, or opens it again.
+
+        With ``remeasure``, records of another machine, other versions, code or settings are set aside, and their cells
+        have none.
+
+        Raises:
+            UsageError: if it cannot be written, holds records without ``resume``, or damaged ones, or, without
+                ``remeasure``, such of another origin.
+        """
+        records = "a run" in folders.kinds(self.folder)
+        folders.check(self.folder, may_be=("a run", "a ladder of precision") if records else ())
+        self.held = make_folder(self.folder)
+        if records:
+            if not resume:
+                raise UsageError(
+                    f"{self.folder} already holds records: go on with --resume, or choose another folder with --out"
+                )
+            self.records = {record.cell.name: record for record in self.journal.read(mend=True)}
+            self._part(remeasure=remeasure)
+        write_environment(self.folder, self.settings.installation)
+
+    def _part(self, *, remeasure: bool) -> None:
+        """Parts with the records that do not belong to this run."""
+        settings = self.settings
+        now = resuming.now(
+            settings.installation or installation.this(),
+            settings.threads,
+            settings.julia.julia,
+            settings.keep,
+            settings.workers,
+        )
+        differing = {
+            record.cell.name: now.differences(record) for record in self.records.values() if self.standing(record)
+        }
+        differing = {name: found for name, found in differing.items() if found}
+        if not differing:
+            return
+        if not remeasure:
+            raise UsageError(
+                f"{len(differing)} of the {len(self.records)} records in {self.folder} do not belong to this run: "
+                f"{resuming.sentence(differing)}; have them measured again with --resume --remeasure, or choose "
+                "another folder with --out"
+            )
+        aside = [self.records.pop(name) for name in differing]
+        self.journal.set_aside(aside, list(self.records.values()))
+        self.rates.forget()
+        for case in {record.cell.case for record in aside} - {record.cell.case for record in self.records.values()}:
+            (self.folder / "arrays" / case.key / "inputs.npz").unlink(missing_ok=True)  # drawn again, from the seed
+
+    def run(self, chosen: Sequence[Cell]) -> list[Record]:
+        """Runs every cell that has no final record yet, and returns the records of all of them.
+
+        Raises:
+            UsageError: if a record cannot be written. Records written before stay.
+        """
+        for group in plan.groups(chosen):
+            kept = [cell for cell in group.cells if self.final(cell)]
+            self.keep(kept)
+            with self.relay(group) as relay:
+                for cell in group.cells:
+                    measured = None if cell in kept else self.measure(relay, cell)
+                    if measured is not None:
+                        self.conclude(measured)
+        return [self.records[cell.name] for cell in chosen]
+
+    def final(self, cell: Cell) -> bool:
+        """Whether the cell has a record that stands: with the times that are asked for, and arrays that can be read."""
+        record = self.records.get(cell.name)
+        if record is None or not self.standing(record):
+            return False
+        timed = self.settings.samples > 0 and not self.settings.in_turn and cell not in self.untimed
+        if timed and record.outcome == "ok" and not record.seconds.value:
+            return False
+        if not record.arrays:
+            return record.outcome == "unsupported"  # the others stand for an answer
+        path = self.folder / record.arrays
+        if answers.wrong_arrays(path, cell.operator, record.value):
+            return False
+        return record.outcome != "ok" or npz.belongs(files.load(path), record)
+
+    @staticmethod
+    def standing(record: Record) -> bool:
+        """Whether a record says what will be so the next time too."""
+        return record.outcome in FINAL
+
+    def keep(self, cells: Sequence[Cell]) -> None:
+        """Takes the cells' records as they are."""
+        for cell in cells:
+            self.remember(self.records[cell.name], self.folder)
+            self.listener("done", cell)
+
+    def relay(self, group: plan.Group) -> Relay:
+        """The workers of a group."""
+        settings = self.settings
+        julia = settings.julia.julia if group.backend == "julia" else None
+        env = worker_environment(group.precision, group.device, settings.threads, julia, settings.keep)
+        env |= _caches(settings)
+        if settings.installation is not None:
+            env = settings.installation.environment(env)
+        if group.backend in settings.workers:
+            del env["PYTHONSAFEPATH"]  # a program of others may be a Python script with modules beside it
+        log = self.folder / "logs" / f"{group.task}-{group.backend}-{group.device}-{group.precision}.log"
+        command = settings.workers.get(group.backend) or settings.command
+        key = roofline.Key(group.backend, group.device, group.precision, settings.threads)
+
+        def opening() -> protocol.Open:
+            wanted = settings.seconds > 0 and self.rates.get(key) is None
+            return protocol.Open(
+                group.backend, group.precision, group.device, settings.threads, protocol.VERSION,
+                rates=min(RATES, settings.seconds) if wanted else 0.0,
+            )  # fmt: skip
+
+        return Relay(lambda: Worker(env, log, settings.threads, command), opening, settings.time_limit, group.alone)
+
+    def measure(self, relay: Relay, cell: Cell) -> Measured | None:
+        """Has a cell measured; None if that did not come to a result: then the cell has its record already."""
+
+        def on_phase(name: str) -> None:
+            self.listener(name, cell)
+
+        search = self.settings.julia
+        if cell.backend == "julia" and search.julia is None and "julia" not in self.settings.workers:
+            self._finish(cell, outcome="unavailable", reason=search.reason, mend=search.mend)
+            return None
+        if relay.alone:
+            relay.retire()
+        opened = relay.open(on_phase)
+        key = roofline.key_of(cell, self.settings.threads)
+        if isinstance(opened, protocol.Ready) and opened.rates is not None and self.rates.get(key) is None:
+            self.rates.note(key, opened.rates)
+            if relay.alone:  # what the rates took would be in the cell's peak
+                relay.retire()
+                opened = relay.open(on_phase)
+        if isinstance(opened, protocol.Failure):
+            self.fail(cell, opened, {})
+            return None
+        case = cell.case
+        task = tasks.get(case.task)
+        config = task.configure(case.variant, case.size)
+        arrays_file = f"arrays/{case.key}/{cell.key}.npz"
+        common: dict[str, Any] = {
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "parameters": task.layout(config).size,
+            "data": task.describe(config),
+            "provenance": provenance(self.settings, case.task, cell.backend, opened, relay.claim),
+        }
+        inputs = self._inputs(case)
+        undefined = self._undefined(case, config, inputs)
+        if not undefined and not self.settings.attempt:
+            undefined = cell.limit
+        if undefined:
+            self._finish(cell, outcome="unsupported", reason=undefined, **common)
+            return None
+        prepare = protocol.Prepare(
+            case.task, case.variant, case.size, cell.method, str(inputs), cell.operator, cell.engine,
+            config=dataclasses.asdict(config),
+        )  # fmt: skip
+        ready = self._ask(relay, prepare, protocol.Ready, cell, on_phase)
+        if isinstance(ready, protocol.Failure):
+            self.fail(cell, ready, common)
+            return None
+        common["made_with"] = ready.made_with
+        if ready.switches:
+            switches = opened.switches | ready.switches
+            common["provenance"] = msgspec.structs.replace(common["provenance"], switches=switches)
+        checked = cell.precision == "float64" and (cell.operator in ("jvp", "hvp") or cell == plan.reference_cell(case))
+        measure = protocol.Measure(
+            0 if self.settings.in_turn or cell in self.untimed else self.settings.samples,
+            self.settings.seconds,
+            str(self.folder / arrays_file),
+            directions=10**6 if checked else 0,
+        )
+        (self.folder / arrays_file).unlink(missing_ok=True)  # what is there afterwards is this answer's
+        result = self._ask(relay, measure, protocol.Result, cell, on_phase)
+        if isinstance(result, protocol.Failure):
+            self.fail(cell, result, common)
+            return None
+        room = task.memory(config, cell.method, np.dtype(dtype(cell.precision)).itemsize)
+        if told := answers.wrong_arrays(self.folder / arrays_file, cell.operator, result.value, room):
+            relay.retire()
+            reason = f"the worker's answer is not to be believed: {told}"
+            self.fail(cell, protocol.Failure("error", reason), common)
+            return None
+        return Measured(cell, config, opened, result, arrays_file, common)
+
+    def _ask(
+        self, relay: Relay, request: protocol.Request, kind: type[Answer], cell: Cell, on_phase: Callable[[str], None]
+    ) -> Answer | protocol.Failure:
+        """A worker's answer. The inputs are the same for all backends: one of others that changed them has lost."""
+        if cell.backend not in self.settings.workers:
+            return relay.ask(request, kind, on_phase)
+        with files.kept(self._inputs(cell.case)) as changed:
+            answer = relay.ask(request, kind, on_phase)
+            if not changed():
+                return answer
+            relay.retire()
+        return protocol.Failure("error", "the worker changed the inputs, which are those of all backends")
+
+    def fail(self, cell: Cell, failure: protocol.Failure, common: Mapping[str, Any]) -> None:
+        """Records a cell that came to no result; ``common`` is what is known of it all the same."""
+        self._finish(cell, outcome=failure.outcome, reason=failure.reason, mend=failure.mend, **common)
+
+    def _inputs(self, case: Case) -> Path:
+        """The file of the case's inputs; drawn once a run, since that takes long where cases are large."""
+        if case not in self.inputs:
+            self.inputs[case] = files.write_inputs(self.folder, case)
+        return self.inputs[case]
+
+    def _undefined(self, case: Case, config: Any, inputs: Path) -> str:
+        """Why the case's gradient does not exist; asked once a case, here, so that no cell's memory has it in it."""
+        if case not in self.reasons:
+            self.reasons[case] = tasks.get(case.task).undefined(config, files.load(inputs))
+        return self.reasons[case]
+
+    def conclude(self, measured: Measured) -> None:
+        """Judges a measured cell; the first good float64 gradient of a case becomes what the rest is judged by."""
+        cell, config, result = measured.cell, measured.config, measured.result
+        arrays = files.load(self.folder / measured.arrays_file)
+        task = tasks.get(cell.case.task)
+        yardstick = self._judges(cell, config)
+        may_lead = cell.precision == "float64" and cell.operator != "value" and cell.device == "cpu"
+        if yardstick is None and (not may_lead or cell.method in task.approximating):
+            outcome, reason, agreement = "error", "there is no reference to compare with: every candidate failed", None
+        else:
+            if yardstick is None and not verdict.damage(task, cell, config, arrays):
+                yardstick = self._yardstick(cell, arrays)
+            outcome, reason, agreement = verdict.judge(task, cell, config, arrays, result, yardstick)
+        self._finish(
+            cell,
+            outcome=outcome,
+            reason=reason,
+            agreement=agreement,
+            value=result.value,
+            invariants=result.invariants,
+            seconds=msgspec.structs.replace(result.seconds, import_=measured.opened.seconds),
+            memory=result.memory,
+            gpu=result.gpu,
+            floor=roofline.floor(cell, config, self.rates.get(roofline.key_of(cell, self.settings.threads))),
+            arrays=measured.arrays_file,
+            **measured.common,
+        )
+        self.remember(self.records[cell.name], self.folder)
+
+    def _judges(self, cell: Cell, config: Any) -> verdict.Yardstick | None:
+        """What a cell is judged by; where its method approximates, with what that should answer at these inputs."""
+        yardstick, task = self.yardsticks.get(_judged_by(cell)), tasks.get(cell.case.task)
+        if yardstick is None or task.approximation is None or cell.method not in task.approximating:
+            return yardstick
+        key = cell.case, cell.method
+        if key not in self.approximations:
+            self.listener("what the method should answer", cell)
+            self.approximations[key] = task.approximation(config, cell.method, self._given(cell.case))
+        given = partial(self._given, cell.case)
+        return yardsticks.of_method(yardstick, cell.case, cell.method, self.approximations[key], given)
+
+    def _given(self, case: Case) -> Arrays:
+        return files.load(self._inputs(case))
+
+    def _yardstick(self, cell: Cell, arrays: Arrays) -> verdict.Yardstick:
+        scale = yardsticks.norm(self.yardsticks.get((cell.case, "gradient"))) if cell.operator == "jvp" else None
+        given = partial(self._given, cell.case)
+        return yardsticks.of_reference(cell.case, cell.key, cell.operator, arrays, given, scale)
+
+    def remember(self, record: Record, folder: Path) -> None:
+        """Takes a good reference cell, of this run or of another in ``folder``, as what its case is judged by."""
+        cell = record.cell
+        if record.outcome != "ok" or cell.operator == "value" or cell.device != "cpu":
+            return
+        known = self.yardsticks.get(_judged_by(cell))
+        if known is None and cell.precision == "float64":
+            arrays = files.load(folder / record.arrays)
+            self.yardsticks[_judged_by(cell)] = self._yardstick(cell, arrays)
+        elif known is not None and cell == plan.reference_cell(cell.case, cell.operator, "float32"):
+            agreement = record.agreement
+            if agreement is not None and agreement.gradient is not None:
+                error = agreement.gradient.relative_l2
+                single = yardsticks.with_float32(known, error, agreement.value, agreement.outputs)
+                self.yardsticks[_judged_by(cell)] = single
+
+    def _finish(self, cell: Cell, **what: Any) -> None:
+        case = cell.case
+        record = Record(
+            task=case.task,
+            variant=case.variant,
+            size=case.size,
+            seed=case.seed,
+            backend=cell.backend,
+            method=cell.method,
+            operator=cell.operator,
+            engine=cell.engine,
+            precision=cell.precision,
+            device=cell.device,
+            **what,
+        )
+        self.journal.append(record)
+        self.records[cell.name] = record
+        self.listener("done", cell)
+
+
+def _judged_by(cell: Cell) -> tuple[Case, str]:
+    """Which yardstick is a cell's: a value is judged with the gradients."""
+    return cell.case, "gradient" if cell.operator == "value" else cell.operator
+
+
+def exit_code(records: Sequence[Record], required: Sequence[str] = ()) -> int:
+    """0 if every cell is ok, unsupported or unavailable; 1 otherwise, or if a required backend was unavailable."""
+    bad = any(record.outcome not in ("ok", "unsupported", "unavailable") for record in records)
+    return int(bad or any(r.backend in required and r.outcome == "unavailable" for r in records))

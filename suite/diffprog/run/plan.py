@@ -1,0 +1,187 @@
+"""From what was asked for to the cells to run, in order, with what cannot fit refused before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, product
+
+import numpy as np
+
+from diffprog import engines, tasks
+from diffprog.errors import UsageError, nearest
+from diffprog.run import free_memory
+from diffprog.spec import BACKENDS, DEVICES, OPERATORS, PRECISIONS, SIZES, Case, Cell, Task, dtype
+
+FRAMEWORK_BYTES = 600 * 2**20
+"""What a worker holds before it has done anything, roughly: an imported framework."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for. None means all there is."""
+
+    tasks: tuple[str, ...] | None = None
+    variants: tuple[str, ...] | None = None
+    sizes: tuple[str, ...] = ("tiny",)
+    backends: tuple[str, ...] | None = None
+    methods: tuple[str, ...] | None = None
+    operators: tuple[str, ...] = ("gradient",)
+    engines: tuple[str, ...] = ()
+    """Empty: the default of each backend, task and operator."""
+    others: tuple[str, ...] = ()
+    """Backends that are not the suite's, with a worker of their own."""
+    precisions: tuple[str, ...] = ("float64",)
+    devices: tuple[str, ...] = ("cpu",)
+    seeds: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The cells that share one worker process."""
+
+    task: str
+    backend: str
+    device: str
+    precision: str
+    cells: tuple[Cell, ...]
+
+    @property
+    def alone(self) -> bool:
+        """Whether each cell gets a process of its own: JAX tells the peak of a GPU's memory for the whole process."""
+        return (self.backend, self.device) == ("jax", "cuda")
+
+
+def reference_cell(case: Case, operator: str = "gradient", precision: str = "float64") -> Cell:
+    """The cell that the others of its case and operator are compared with; a value goes with the gradient."""
+    operator = "gradient" if operator == "value" else operator
+    return Cell(case, "numpy", tasks.get(case.task).reference_method(case.variant), operator, precision, "cpu")
+
+
+def needed_by(cell: Cell) -> list[Cell]:
+    """The references that a cell is judged by, the case's own first."""
+    precisions = ("float64", "float32") if dtype(cell.precision) == "float32" else ("float64",)
+    return [reference_cell(cell.case), *(reference_cell(cell.case, cell.operator, one) for one in precisions)]
+
+
+def _engines(request: Request, backend: str, task: str, operator: str) -> list[str]:
+    """The engines of a backend that were asked for; a value knows none, but for those that compute it otherwise."""
+    usual = engines.default(backend, task, operator)
+    if not request.engines:
+        return [usual]
+    known = engines.ENGINES.get(backend, (engines.OWN,))
+    asked = [name for name in known if "all" in request.engines or name in request.engines]
+    if operator != "value" or not asked:
+        return asked
+    return list(dict.fromkeys([usual, *(name for name in asked if name in engines.OF_VALUES)]))
+
+
+def cells(request: Request, *, references: bool = True) -> list[Cell]:
+    """The cells asked for and the NumPy references that they need, references first within each task.
+
+    ``references``: whether those that nobody asked for are among them.
+
+    Raises:
+        UsageError: for an unknown name, or where nothing is left to do.
+    """
+    backends = (*BACKENDS, *(name for name in request.others if name not in BACKENDS))
+    for kind, asked, known in (
+        ("task", request.tasks, tasks.NAMES),
+        ("size", request.sizes, SIZES),
+        ("backend", request.backends, backends),
+        ("operator", request.operators, OPERATORS),
+        ("engine", request.engines, (*engines.ALL, "all")),
+        ("precision", request.precisions, PRECISIONS),
+        ("device", request.devices, DEVICES),
+    ):
+        check_names(kind, asked, known)
+    chosen = [tasks.get(name) for name in request.tasks or tasks.NAMES]
+    check_names("variant", request.variants, [v for task in chosen for v in task.variants])
+    check_names("method", request.methods, [m for task in chosen for m in task.methods])
+    found: dict[Cell, None] = {}
+    for task in chosen:
+        variants = [v for v in task.variants if request.variants is None or v in request.variants]
+        methods = [m for m in task.methods if request.methods is None or m in request.methods]
+        wanted = [
+            Cell(Case(task.name, variant, size, seed), backend, method, operator, precision, device, engine)
+            for variant, size, seed, backend, device, precision, operator, method in product(
+                variants,
+                request.sizes,
+                request.seeds,
+                request.backends or backends,
+                request.devices,
+                sorted(request.precisions, key=PRECISIONS.index),
+                request.operators,
+                methods,
+            )
+            for engine in _engines(request, backend, task.name, operator)
+            if method == value_method(task, variant, methods)
+            or (operator == "gradient" and engine == engines.default(backend, task.name, operator))
+        ]
+        if references:
+            found |= dict.fromkeys(reference for cell in wanted for reference in needed_by(cell))
+        found |= dict.fromkeys(wanted)
+    if not found:
+        raise UsageError("nothing to run: the chosen tasks have none of the chosen variants and methods")
+    return list(found)
+
+
+def value_method(task: Task, variant: str, methods: Sequence[str]) -> str:
+    """The method for all but gradients by the default engine: the reference's, if it is among ``methods``.
+
+    Values, jvps and hvps know no method, and the other methods are rules of their own, for gradients and no engine.
+    """
+    reference = task.reference_method(variant)
+    return reference if reference in methods or not methods else methods[0]
+
+
+def groups(chosen: Sequence[Cell]) -> Iterator[Group]:
+    """The cells by worker process; the reference's backend and the float64 cells come first within a task."""
+
+    def key(cell: Cell) -> tuple[str, str, str, str]:
+        return cell.case.task, cell.backend, cell.device, cell.precision
+
+    def order(cell: Cell) -> tuple[int, int, str, int, int]:
+        return (
+            tasks.NAMES.index(cell.case.task),
+            BACKENDS.index(cell.backend) if cell.backend in BACKENDS else len(BACKENDS),
+            cell.backend,
+            DEVICES.index(cell.device),
+            PRECISIONS.index(cell.precision),
+        )
+
+    for (task, backend, device, precision), members in groupby(sorted(chosen, key=order), key):
+        yield Group(task, backend, device, precision, tuple(members))
+
+
+def estimate(cell: Cell) -> int:
+    """Bytes of host memory that a cell will need at its peak, the framework included."""
+    task = tasks.get(cell.case.task)
+    config = task.configure(cell.case.variant, cell.case.size)
+    return FRAMEWORK_BYTES + task.memory(config, cell.method, np.dtype(dtype(cell.precision)).itemsize)
+
+
+def check_memory(chosen: Sequence[Cell], limit: int | None = None, at_once: int = 1) -> None:
+    """Refuses cells that would not fit, ``at_once`` of them, into ``limit`` bytes (default: what is free now,
+    within the limits of control groups).
+
+    Raises:
+        UsageError: naming the largest of them, its need and what there is.
+    """
+    free = limit if limit is not None else free_memory.available()
+    largest = max(chosen, key=estimate)
+    need = at_once * estimate(largest)
+    if need > free:
+        times = f", {at_once} times at once," if at_once > 1 else ""
+        raise UsageError(
+            f"{largest.name}{times} needs about {need / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are there: "
+            "choose a smaller --size or another --method, or set --memory-limit if you know better"
+        )
+
+
+def check_names(kind: str, asked: Sequence[str] | None, known: Sequence[str]) -> None:
+    """Raises UsageError, with the known names, for the first that is unknown."""
+    for name in asked or ():
+        if name not in known:
+            told = f"there is no {kind} {name!r}; there are: {', '.join(dict.fromkeys(known))}"
+            raise UsageError(told + nearest(name, known))

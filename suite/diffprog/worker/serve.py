@@ -1,0 +1,279 @@
+"""The worker: ``python -m diffprog.worker.serve``, started afresh for each task, backend, device and precision."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import signal
+import sys
+from pathlib import Path
+from time import perf_counter
+from typing import BinaryIO
+
+import msgspec
+import numpy as np
+from threadpoolctl import threadpool_info
+
+from diffprog import backends, tasks
+from diffprog.backends.base import Ask, Backend, Prepared, Unavailable, Unsupported
+from diffprog.measure import clock, finite_differences, gpu, memory, rates
+from diffprog.records import protocol
+from diffprog.records.cells import Gpu, Memory, Seconds
+from diffprog.spec import Arrays, dtype
+from diffprog.worker import answers, fitting, steady
+
+IDENTITY = 450
+"""Roundings that the two sides of the adjoint identity may differ by, at least: 1e-13 in float64."""
+IDENTITY_SHARE = 1e-3
+"""And a task's tolerance times this, where its condition number loses more digits."""
+
+
+class Worker:
+    """Carries out requests, one at a time, on the main thread."""
+
+    def __init__(self, replies: BinaryIO) -> None:
+        self.replies = replies
+        self.backend: Backend
+        self.prepared: Prepared
+        self.monitor: gpu.Monitor | None = None
+        self.inputs: Arrays
+        self.setup = 0.0
+        self.host_before = 0
+
+    def say(self, reply: protocol.Reply) -> None:
+        self.replies.write(protocol.encode(reply) + b"\n")
+        self.replies.flush()
+
+    def open(self, request: protocol.Open) -> protocol.Reply:
+        if told := protocol.mismatch(request.protocol, protocol.VERSION):
+            return protocol.Failure("error", told)
+        self.say(protocol.Phase("import"))
+        self.backend = backends.get(request.backend)
+        if request.precision == "tf32" and request.device != "cuda":
+            raise Unsupported(f"tf32 is a mode of NVIDIA's matrix units: there is none on {request.device}")
+        self.backend.open(request.precision, request.device, request.threads)
+        seconds = since_start()
+        used = self.backend.threads() | {
+            f"{p['internal_api']} {p['filepath']}": p["num_threads"] for p in threadpool_info()
+        }
+        if told := "; ".join(f"{name} has {count} threads" for name, count in used.items() if count > request.threads):
+            return protocol.Failure("error", f"more threads than the {request.threads} of --threads: {told}")
+        versions, switches = self.backend.versions(), self.backend.switches()
+        if request.device == "cuda" and (monitor := gpu.connect()) is not None:
+            self.monitor = monitor
+            versions, switches = versions | monitor.versions(), switches | monitor.switches()
+        found = None
+        if request.rates > 0:
+            self.say(protocol.Phase("rates of the device"))
+            found = rates.measure(self.backend.probes(), np.dtype(dtype(request.precision)).itemsize, request.rates)
+        return protocol.Ready(seconds, versions=versions, switches=switches, protocol=protocol.VERSION, rates=found)
+
+    def prepare(self, request: protocol.Prepare) -> protocol.Reply:
+        self.say(protocol.Phase("set-up"))
+        if hasattr(self, "prepared"):
+            del self.prepared  # what the cell before it held is not this one's
+        self.host_before = memory.reset_peak()
+        start = perf_counter()
+        with np.load(request.inputs) as file:
+            self.inputs = {name: file[name] for name in file.files}
+        task = tasks.get(request.task)
+        config = task.configure(request.variant, request.size)
+        if request.overrides:
+            config = dataclasses.replace(config, **request.overrides)
+        self.directions = self.inputs.pop("directions")
+        self.operator, self.engine = request.operator, request.engine
+        self.kinks, self.tolerance = task.kinks(config), task.tolerance
+        ask = Ask(request.operator, request.engine, self.directions[0])
+        self.prepared = self.backend.prepare(request.task, config, request.method, self.inputs, ask)
+        self.setup = perf_counter() - start
+        return protocol.Ready(self.setup, made_with=self.prepared.made_with, switches=self.prepared.switches)
+
+    def measure(self, request: protocol.Measure) -> protocol.Reply:
+        cell = self.prepared
+        self.say(protocol.Phase("first call"))
+        first_value, result = clock.timed(cell.value, cell.synchronise)
+        arrays = answers.of_value(cell, result, "value" if self.operator == "value" else protocol.VALUE_ALONE)
+        first_gradient = None
+        if self.operator != "value":
+            first_gradient, result = clock.timed(cell.derivative, cell.synchronise)
+            value, arrays[self.operator] = cell.fetch(result)
+            arrays["value"] = np.asarray(value)
+            arrays[self.operator] = np.array(arrays[self.operator])  # a copy: later calls may write where this one did
+        del result
+        value = float(arrays["value"])
+        seconds, told = Seconds(), Gpu()
+        if request.samples:
+            self.say(protocol.Phase("sampling"))
+            seconds, told = steady.take(cell, self.operator, request.samples, request.seconds, self.monitor)
+        used = Memory(host_before=self.host_before, host_peak=memory.peak(), device_peak=self.backend.device_peak())
+        self.say(protocol.Phase("checking"))
+        if request.samples:
+            arrays |= answers.after_sampling(cell, self.operator, arrays, may_keep=self.engine == "cudagraph")
+        difference, identity = self._finite_differences(request.directions, arrays), self._identity(arrays)
+        invariants = cell.work()
+        arrays |= answers.outputs(cell)
+        save(Path(request.arrays), arrays)
+        return protocol.Result(
+            value=value if np.isfinite(value) else None,
+            invariants=invariants,
+            seconds=msgspec.structs.replace(
+                seconds, setup=self.setup, first_value=first_value, first_gradient=first_gradient
+            ),
+            memory=used,
+            finite_differences=difference[0],
+            finite_differences_tolerance=difference[1],
+            identity=identity[0],
+            identity_tolerance=identity[1],
+            gpu=None if told == Gpu() else told,
+        )
+
+    def _finite_differences(self, directions: int, arrays: Arrays) -> tuple[float | None, float | None]:
+        """The derivative against differences of the cell's own value or gradient, along the host's directions."""
+        theta, cell = self.inputs["params"], self.prepared
+        if not directions or self.operator == "value" or not np.isfinite(arrays[self.operator]).all():
+            return None, None
+        floor = max(finite_differences.ROUNDING, self.kinks)
+        if self.operator == "gradient":
+            chosen = self.directions[:directions]
+            return finite_differences.check(cell.value_at, theta, arrays["gradient"], chosen, floor)
+        of_value = self.operator == "jvp"
+        function, scale = (cell.value_at, cell.gradient_at(theta)) if of_value else (cell.gradient_at, arrays["hvp"])
+        return finite_differences.check_along(
+            function, theta, arrays[self.operator], self.directions[0], float(np.linalg.norm(scale)), floor
+        )
+
+    def _identity(self, arrays: Arrays) -> tuple[float | None, float | None]:
+        """The adjoint identity ⟨1, J v⟩ = ⟨Jᵀ 1, v⟩ of a jvp with the backend's own gradient, relative to ‖g‖."""
+        if self.operator != "jvp" or not np.isfinite(arrays["jvp"]).all():
+            return None, None
+        gradient = self.prepared.gradient_at(self.inputs["params"]).astype(np.float64)
+        direction = self.directions[0].astype(arrays["jvp"].dtype).astype(np.float64)
+        error = abs(float(arrays["jvp"]) - float(gradient @ direction)) / (float(np.linalg.norm(gradient)) or 1.0)
+        eps = float(np.finfo(arrays["jvp"].dtype).eps)
+        allowed = IDENTITY * eps
+        return error, max(allowed, IDENTITY_SHARE * self.tolerance) if eps < 1e-12 else allowed
+
+    def sample(self, request: protocol.Sample) -> protocol.Reply:
+        call = self.prepared.derivative if request.phase == "gradient" else self.prepared.value
+        run = clock.looped(call, self.prepared.synchronise)
+        if request.calls > 1:
+            run(1)  # as in `clock.sample`: the caches are this run's own from here on
+        return protocol.Sampled(run(request.calls) / request.calls)
+
+    def fit(self, request: protocol.Fit) -> protocol.Reply:
+        self.say(protocol.Phase("set-up"))
+        with np.load(request.inputs) as file:
+            inputs = {name: file[name] for name in file.files}
+        config = tasks.get(request.task).configure(request.variant, request.size)
+        source = inputs.get("fit_source", np.zeros_like(inputs["params"]))
+        batches = fitting.minibatches(inputs)
+        trainer = self.backend.trainer(request.task, config, request.method, batches, source)
+        self.say(protocol.Phase("first call"))
+
+        def on_step(step: int, loss: float, seconds: float) -> None:
+            self.say(protocol.Step(step, loss, seconds))
+
+        running = fitting.Fitting(trainer, inputs, Path(request.arrays), on_step)
+        message = running.run(request.optimiser, request.steps, request.rate)
+        return protocol.Fitted(trainer.made_with, running.seconds, running.evaluations, message)
+
+    def answer(self, request: protocol.Request) -> protocol.Reply:
+        try:
+            match request:
+                case protocol.Open():
+                    return self.open(request)
+                case protocol.Prepare():
+                    return self.prepare(request)
+                case protocol.Measure():
+                    return self.measure(request)
+                case protocol.Sample():
+                    return self.sample(request)
+                case protocol.Fit():
+                    return self.fit(request)
+                case protocol.Quit():
+                    raise SystemExit
+        except Unavailable as error:
+            return protocol.Failure("unavailable", str(error), error.mend)
+        except Unsupported as error:
+            return protocol.Failure("unsupported", str(error))
+        except (fitting.NotFinite, answers.Kept) as error:
+            return protocol.Failure("error", str(error))
+        except MemoryError as error:
+            return protocol.Failure("out_of_memory", str(error) or "MemoryError")
+        except Exception as error:  # whatever a framework throws becomes this cell's outcome
+            import traceback
+
+            with contextlib.suppress(OSError):  # the log may lie on the disk that is full
+                traceback.print_exc()
+            text = f"{type(error).__name__}: {error}".strip()
+            return protocol.Failure("out_of_memory" if _is_out_of_memory(text) else "error", text)
+
+
+def save(path: Path, arrays: Arrays) -> None:
+    """Writes a result's arrays; a file that could not be written whole does not stay.
+
+    Raises:
+        OSError: saying what there was no room for.
+    """
+    try:
+        np.savez(path, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its options
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+        need = sum(array.nbytes for array in arrays.values())
+        raise OSError(error.errno, f"{error.strerror or error}: the result's {need} bytes", str(path)) from error
+
+
+IMPORTED = perf_counter()
+"""When this module was imported, for workers that nobody said when they were started."""
+
+
+def since_start() -> float:
+    """Seconds since the parent started this process: by the one monotonic clock that all processes share."""
+    try:
+        started = float(os.environ["DIFFPROG_STARTED"])
+    except (KeyError, ValueError):
+        started = IMPORTED
+    return perf_counter() - started
+
+
+def _is_out_of_memory(text: str) -> bool:
+    """Frameworks say it each in their own words."""
+    words = ("OutOfMemoryError", "RESOURCE_EXHAUSTED", "can't allocate memory", "out of memory", "Unable to allocate")
+    return any(word.lower() in text.lower() for word in words)
+
+
+def private_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """The pipes for requests and replies, out of every framework's reach.
+
+    From now on descriptor 0 is empty and descriptor 1 is standard error, for all that print. Julia's event loop makes
+    the standard input it finds non-blocking, which would look like the end of the requests.
+    """
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    with open(os.devnull, "rb") as empty:  # noqa: PTH123 - a descriptor is wanted
+        os.dup2(empty.fileno(), 0)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return requests, replies
+
+
+def die_with_parent() -> None:
+    """Where the system can, ends this process when its parent does: a hung cell must not outlive a killed run."""
+    if sys.platform == "linux":
+        import ctypes
+
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+def main() -> None:
+    die_with_parent()
+    requests, replies = private_pipes()
+    worker = Worker(replies)
+    for line in requests:
+        worker.say(worker.answer(protocol.decode_request(line)))
+
+
+if __name__ == "__main__":
+    main()

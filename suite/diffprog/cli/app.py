@@ -13,7 +13,7 @@ from rich.text import Text
 import diffprog
 from diffprog import config, tasks
 from diffprog.backends import find_julia, setup_julia
-from diffprog.cli import baseline, bridge, compare, fit
+from diffprog.cli import baseline, bridge, compare, fit, new
 from diffprog.cli import run as cli_run
 from diffprog.cli.console import err, find_julia_for, names, out, progress_bars, say, stoppable, warn
 from diffprog.cli.options import (  # fmt: skip
@@ -42,6 +42,7 @@ app = typer.Typer(
 app.add_typer(baseline.app, name="baseline")
 app.command()(cli_run.run)
 app.command()(fit.fit)
+app.command()(new.new)
 app.command()(compare.compare)
 app.command()(bridge.bridge)
 

@@ -72,6 +72,6 @@ def build(config: ModelConfig, method: str) -> Functions:
 
 
 def narrowed(found: Any, theta: Array) -> Array:
-    """An array of θ's precision: among float32 an integer makes NumPy's numbers float64, which no other framework does."""
+    """An array of θ's precision: among float32 an integer makes NumPy's numbers float64, as in no other framework."""
     array = np.asarray(found)
     return array.astype(theta.dtype) if array.dtype == np.float64 and theta.dtype == np.float32 else array

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from diffprog import engines, tasks
+from diffprog import tasks
 from diffprog.backends import find_julia
 from diffprog.engines import ENGINES, LIMITS
 from diffprog.run import driver, plan
-from diffprog.spec import BACKENDS, DEVICES, OPERATORS, PRECISIONS, Case, Cell
+from diffprog.spec import BACKENDS, DEVICES, OPERATORS, PRECISIONS, Case, Limit
 from tests.conftest import Runner
 
 VARIANTS = {"flow": ("quadratic",), "eigensolver": ("spectrum",), "qcbm": ("gaussian",), "trg": ("classic",)}
@@ -46,7 +46,7 @@ def test_what_is_declared_is_what_happens(run: Runner, backend: str, task: str, 
     surprises = []
     julia = find_julia.find() if backend == "julia" else None
     for record in run(request, attempt=True, samples=0, julia=julia, time_limit=PATIENCE):
-        declared = record.cell.limit
+        declared = tasks.limit(record.cell)
         if record.outcome == "unavailable" and record.mend:
             continue  # an engine that is not installed, with the command that mends it
         if bool(declared) == (record.outcome == "ok"):
@@ -56,11 +56,13 @@ def test_what_is_declared_is_what_happens(run: Runner, backend: str, task: str, 
     assert surprises == []
 
 
-@pytest.mark.parametrize("limit", LIMITS, ids=lambda one: f"{one.backend}-{one.engine}-{'-'.join(one.operators)}")
-def test_limits_name_what_there_is_and_why(limit: engines.Limit) -> None:
+ALL_LIMITS = (*LIMITS, *(limit for name in tasks.NAMES for limit in tasks.get(name).limits))
+
+
+@pytest.mark.parametrize("limit", ALL_LIMITS, ids=lambda one: f"{one.backend}-{one.engine}-{'-'.join(one.operators)}")
+def test_limits_name_what_there_is_and_why(limit: Limit) -> None:
     assert limit.engine in ENGINES[limit.backend]
     assert set(limit.operators) <= set(OPERATORS)
-    assert set(limit.tasks) <= set(tasks.NAMES)
     assert set(limit.variants) <= {variant for name in tasks.NAMES for variant in tasks.get(name).variants}
     assert set(limit.devices) <= set(DEVICES)
     assert set(limit.methods) <= {method for name in tasks.NAMES for method in tasks.get(name).methods}
@@ -72,16 +74,17 @@ def test_limits_name_what_there_is_and_why(limit: engines.Limit) -> None:
 @pytest.mark.parametrize("task", tasks.NAMES)
 def test_every_operator_has_an_engine_that_can(backend: str, task: str) -> None:
     for operator in OPERATORS:
-        usual = engines.default(backend, task, operator)
+        usual = tasks.engine(backend, task, operator)
         assert usual in ENGINES[backend]
         for variant in tasks.get(task).variants:
-            assert not engines.limit(backend, usual, operator, task, variant)
+            cell = tasks.cell(Case(task, variant, "tiny", 0), backend, tasks.get(task).methods[0], operator)
+            assert (cell.engine, tasks.limit(cell)) == (usual, "")
 
 
 def test_a_declared_cell_is_unsupported_without_being_tried(run: Runner) -> None:
     case = Case("qcbm", "gaussian", "tiny", 0)
     request = plan.Request(("qcbm",), ("gaussian",), backends=("jax",), operators=("hvp",), engines=("forward",))
     (record,) = [one for one in run(request) if one.backend == "jax"]
-    assert record.cell == Cell(case, "jax", "reverse", "hvp", "float64", "cpu", "forward")
+    assert record.cell == tasks.cell(case, "jax", "reverse", "hvp", "float64", "cpu", "forward")
     assert record.outcome == "unsupported"
     assert "two modes" in record.reason

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffprog import engines
 from diffprog.errors import UsageError, nearest
 
 Array = NDArray[Any]
@@ -27,7 +27,7 @@ SIZES = ("tiny", "small", "medium", "large")
 PRECISIONS = ("float64", "float32", "tf32")
 """The last is float32 whose matrix products may round their factors to 11 bits, on CUDA devices alone."""
 DEVICES = ("cpu", "cuda")
-OPERATORS = engines.OPERATORS
+OPERATORS = ("value", "gradient", "jvp", "hvp")
 """L(θ); dL/dθ; dL/dθ·v, by forward mode where an engine has one; d²L/dθ²·v. v is a direction that the host draws."""
 OPTIMISERS = ("adam", "lbfgs")
 OUTCOMES = (
@@ -120,7 +120,7 @@ class Case:
 class Cell:
     """A case computed by one method and engine on one backend, device and precision.
 
-    ``engine`` is what differentiates; the backend's default for the operator where it is left out.
+    ``engine`` is what differentiates.
     """
 
     case: Case
@@ -129,22 +129,12 @@ class Cell:
     operator: str
     precision: str
     device: str
-    engine: str = ""
-
-    def __post_init__(self) -> None:
-        if not self.engine:
-            object.__setattr__(self, "engine", engines.default(self.backend, self.case.task, self.operator))
+    engine: str
 
     @property
     def key(self) -> str:
         """A name that is unique within its case and fit for a file."""
         return f"{self.backend}-{self.engine}-{self.method}-{self.operator}-{self.precision}-{self.device}"
-
-    @property
-    def limit(self) -> str:
-        """Why its engine is known not to do it, or an empty string; see `diffprog.engines`."""
-        where = self.device, self.method, self.precision, self.case.size
-        return engines.limit(self.backend, self.engine, self.operator, self.case.task, self.case.variant, *where)
 
     @property
     def name(self) -> str:
@@ -171,7 +161,8 @@ class Functions:
     for gradients. ``jvp`` and ``hvp`` of ``(theta, data, v)`` return ``(loss, dL/dθ·v)`` and ``(loss, d²L/dθ²·v)``;
     None where an engine makes them from ``loss``, or there are none. ``switches`` are by device what the task chose
     among the framework's algorithms, for the record. ``expert`` is the same loss and gradient for the engine of that
-    name, None where there is no such form.
+    name, None where there is no such form. ``check`` is asked once with ``(theta, data)``, before anything is timed; it
+    raises what is wrong with them.
     """
 
     value: Callable[[Any, Any], Any]
@@ -184,6 +175,7 @@ class Functions:
     hvp: Callable[[Any, Any, Any], tuple[Any, Any]] | None = None
     switches: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     expert: Expert | None = None
+    check: Callable[[Any, Any], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -259,6 +251,33 @@ class Approximation:
 
 
 @dataclass(frozen=True)
+class Limit:
+    """Cells of a backend that an engine cannot do, and why. An empty tuple means all there are."""
+
+    backend: str
+    engine: str
+    operators: tuple[str, ...]
+    reason: str
+    variants: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    precisions: tuple[str, ...] = ()
+    sizes: tuple[str, ...] = ()
+
+    def holds(self, cell: Cell) -> bool:
+        """Whether the cell is one of these."""
+        return (
+            (self.backend, self.engine) == (cell.backend, cell.engine)
+            and cell.operator in self.operators
+            and (not self.variants or cell.case.variant in self.variants)
+            and (not self.devices or cell.device in self.devices)
+            and (not self.methods or cell.method in self.methods)
+            and (not self.precisions or cell.precision in self.precisions)
+            and (not self.sizes or cell.case.size in self.sizes)
+        )
+
+
+@dataclass(frozen=True)
 class Task:
     """The declaration of a task. The mathematics lives beside it, one module a backend.
 
@@ -294,6 +313,15 @@ class Task:
         references: the reference's method by variant, where it is not the first.
         demand: ``(config, method, operator, itemsize)`` to the least that a call of ``value`` or ``gradient`` does,
             None where that is not known beforehand. Derived in the task's README, under *Floor*.
+        backends: those that it is written for.
+        sizes: those that it has.
+        engines: the engine that is used where none is asked for, by (backend, operator), where it is not the usual one.
+        limits: what engines are known not to do here, besides what they do nowhere.
+        goals: what gradient ÷ value should be at most, by method.
+        explained: why gradient ÷ value is what it is, by method.
+        by_hand: whether NumPy has derivatives by hand, which all others are judged by. Where it has none, the first
+            gradient that agrees with finite differences is what they are judged by.
+        folder: where a model from outside lies; None for the suite's own tasks.
         undefined: ``(config, inputs)`` to the reason why the gradient does not exist at these inputs, empty where it
             does. Such a cell is ``unsupported`` on every backend, whatever number would have come out.
     """
@@ -324,6 +352,14 @@ class Task:
     references: Mapping[str, str] = field(default_factory=dict)
     undefined: Callable[[Any, Mapping[str, Array]], str] = lambda config, inputs: ""
     demand: Callable[[Any, str, str, int], Demand | None] = lambda config, method, operator, itemsize: None
+    backends: tuple[str, ...] = BACKENDS
+    sizes: tuple[str, ...] = SIZES
+    engines: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    limits: tuple[Limit, ...] = ()
+    goals: Mapping[str, float] = field(default_factory=dict)
+    explained: Mapping[str, str] = field(default_factory=dict)
+    by_hand: bool = True
+    folder: Path | None = None
 
     def tolerance_of(self, config: Any, operator: str) -> float:
         """The largest relative L2 error of a float64 derivative by an operator."""

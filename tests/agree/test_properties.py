@@ -113,7 +113,7 @@ def test_adjusted_p_keep_their_order_and_never_shrink(p: list[float]) -> None:
 CASE = Case("flow", "quadratic", "tiny", 0)
 TASK = tasks.get("flow")
 CONFIG = TASK.configure(CASE.variant, CASE.size)
-CELL = Cell(CASE, "torch", "discrete", "gradient", "float64", "cpu")
+CELL = tasks.cell(CASE, "torch", "discrete", "gradient", "float64", "cpu")
 P = TASK.layout(CONFIG).size
 GRADIENTS = arrays_of.arrays(np.float64, P, elements=st.floats(1e-3, 1e3) | st.floats(-1e3, -1e-3))
 ALIKE = arrays_of.arrays(np.float64, P, elements=st.floats(1, 1e3) | st.floats(-1e3, -1))

@@ -13,7 +13,7 @@ from diffprog.agree import errors, granularity, verdict
 from diffprog.agree.rounding import Noise
 from diffprog.records.cells import Memory, Seconds
 from diffprog.records.protocol import Result
-from diffprog.run.plan import reference_cell
+from diffprog.run.plan import by_hand
 from diffprog.spec import Array, Arrays, Case, Cell
 
 CASES = [Case(name, variant, "tiny", 0) for name in tasks.NAMES for variant in tasks.get(name).variants]
@@ -36,9 +36,9 @@ def judge(case: Case, arrays: Arrays, result: Result, cell: Cell | None = None) 
     right, _ = truth(case)
     data = task.draw(config, case.seed)
     yardstick = verdict.Yardstick(
-        reference_cell(case).key, float(right["value"]), right["gradient"], exact=task.closed_form(config, data)
+        by_hand(case).key, float(right["value"]), right["gradient"], exact=task.closed_form(config, data)
     )
-    cell = cell or Cell(case, "torch", task.methods[0], "gradient", "float64", "cpu")
+    cell = cell or tasks.cell(case, "torch", task.methods[0], "gradient", "float64", "cpu")
     outcome, reason, _ = verdict.judge(task, cell, config, arrays, result, yardstick)
     return outcome, reason
 
@@ -96,7 +96,7 @@ def test_a_wrong_value_and_missing_work_are_caught() -> None:
 def test_float32_is_judged_by_the_references_own_error() -> None:
     case = CASES[0]
     task = tasks.get(case.task)
-    cell = Cell(case, "jax", task.methods[0], "gradient", "float32", "cpu")
+    cell = tasks.cell(case, "jax", task.methods[0], "gradient", "float32", "cpu")
     g = np.ones(4)
     loose = verdict.Yardstick("k", 1.0, g, float32_error=1e-3)
     tight = verdict.Yardstick("k", 1.0, g, float32_error=1e-9)
@@ -108,7 +108,7 @@ def test_a_task_may_set_a_floor_under_the_float32_tolerance() -> None:
     """It loosens what a lucky reference would demand, never float64, and never what an unlucky one allows."""
     case = CASES[0]
     task = replace(tasks.get(case.task), float32_floor=3e-4)
-    single, double = (Cell(case, "jax", task.methods[0], "gradient", p, "cpu") for p in ("float32", "float64"))
+    single, double = (tasks.cell(case, "jax", task.methods[0], "gradient", p, "cpu") for p in ("float32", "float64"))
     lucky, unlucky = (verdict.Yardstick("k", 1.0, np.ones(4), float32_error=error) for error in (1e-9, 1e-3))
     assert verdict.tolerance(task, single, None, lucky) == 3e-4
     assert verdict.tolerance(task, single, None, unlucky) == pytest.approx(1e-2)
@@ -128,7 +128,7 @@ def test_finite_differences_that_contradict_the_reference_are_told() -> None:
         finite_differences_tolerance=1e-9,
     )
     config = task.configure(case.variant, case.size)
-    outcome, reason, _ = verdict.judge(task, reference_cell(case), config, arrays, contradicted, None)
+    outcome, reason, _ = verdict.judge(task, by_hand(case), config, arrays, contradicted, None)
     assert outcome == "disagrees"
     assert "finite differences" in reason
 
@@ -144,7 +144,7 @@ def test_an_approximate_method_is_judged_by_its_own_error() -> None:
 
     def allowed(method: str, precision: str) -> float:
         by = replace(exact, approximation=made.get(method))
-        return verdict.tolerance(task, Cell(case, "jax", method, "gradient", precision, "cpu"), config, by)
+        return verdict.tolerance(task, tasks.cell(case, "jax", method, "gradient", precision, "cpu"), config, by)
 
     assert allowed("checkpointed", "float64") == task.tolerance
     assert allowed("backsolve", "float64") == task.tolerance
@@ -161,11 +161,11 @@ def test_an_adaptive_solver_owes_no_counts() -> None:
     yardstick = verdict.Yardstick("k", 1.0, np.ones(4))
     counts = {"parameters": 4, "adaptive_evaluations": 41}
     for method, outcome in (("library", "ok"), ("discrete", "disagrees")):
-        cell = Cell(case, "jax", method, "gradient", "float64", "cpu")
+        cell = tasks.cell(case, "jax", method, "gradient", "float64", "cpu")
         found = verdict.judge(task, cell, config, arrays, Result(1.0, counts, Seconds(), Memory()), yardstick)
         assert found[0] == outcome
     wrong = Result(1.0, counts | {"parameters": 5}, Seconds(), Memory())
-    cell = Cell(case, "jax", "library", "gradient", "float64", "cpu")
+    cell = tasks.cell(case, "jax", "library", "gradient", "float64", "cpu")
     assert verdict.judge(task, cell, config, arrays, wrong, yardstick)[0] == "disagrees"
 
 
@@ -222,7 +222,7 @@ def test_an_ill_conditioned_case_is_allowed_what_rounding_does_to_it_and_no_more
     task = tasks.get(case.task)
     config = task.configure(case.variant, case.size)
     arrays, result = truth(case)
-    cell = Cell(case, "torch", task.methods[0], "gradient", "float64", "cpu")
+    cell = tasks.cell(case, "torch", task.methods[0], "gradient", "float64", "cpu")
     quiet = verdict.Yardstick("k", float(arrays["value"]), arrays["gradient"])
     noisy = replace(quiet, noise=lambda: Noise(derivative=1e-10))
     for scale, by, outcome in ((1e-9, quiet, "disagrees"), (1e-9, noisy, "ok"), (1e-8, noisy, "disagrees")):
@@ -236,7 +236,7 @@ def test_a_second_derivatives_tolerance_is_not_the_values() -> None:
     task = tasks.get("trg")
     config = task.configure("disordered", "tiny")
     hvp = arrays["gradient"]
-    cell = Cell(case, "torch", "reverse", "hvp", "float64", "cpu")
+    cell = tasks.cell(case, "torch", "reverse", "hvp", "float64", "cpu")
     by = verdict.Yardstick("k", float(arrays["value"]), hvp)
     found = {"value": arrays["value"] + 1e-9, "hvp": hvp}
     outcome, reason, _ = verdict.judge(task, cell, config, found, result, by)

@@ -12,7 +12,7 @@ import pytest
 from diffprog import engines, tasks
 from diffprog.backends.base import Ask, Unsupported
 from diffprog.measure import finite_differences
-from diffprog.spec import Array, Functions
+from diffprog.spec import Array, Case, Cell, Functions
 from diffprog.tasks.trg import exact
 from diffprog.tasks.trg.spec import TrgConfig
 
@@ -138,7 +138,7 @@ def test_what_is_declared_impossible_is_just_what_no_mode_does(operator: str, en
         raise AssertionError("never called")
 
     functions = Functions(nothing, nothing, nothing, nothing, "jit", nothing)
-    if engines.limit("jax", engine, operator, "flow", "density"):
+    if engines.limit(Cell(Case("flow", "density", "tiny", 0), "jax", "discrete", operator, "float64", "cpu", engine)):
         with pytest.raises(Unsupported, match=f"{engine} mode cannot make a {operator}"):
             jax_engines.derivative(functions, Ask(operator, engine))
     else:

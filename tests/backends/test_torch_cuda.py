@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from diffprog import tasks
 from diffprog.backends import torch_cuda
-from diffprog.engines import ON_CUDA, limit
-from diffprog.spec import Case, Cell
+from diffprog.engines import ON_CUDA
+from diffprog.spec import Case
 
 
 class Device:
@@ -125,9 +126,14 @@ def test_a_graph_that_cannot_be_recorded_is_not_replayed() -> None:
 
 
 def test_where_there_are_no_graphs_is_declared() -> None:
-    assert limit("torch", "cudagraph", "gradient", "flow", "density", "cpu") == ON_CUDA
-    assert limit("torch", "cudagraph", "gradient", "flow", "density", "cuda") == ""
-    assert "status" in limit("torch", "cudagraph", "hvp", "trg", "classic", "cuda")
+    flow, trg = Case("flow", "density", "tiny", 0), Case("trg", "classic", "tiny", 0)
+
+    def limit(case: Case, method: str, operator: str, device: str) -> str:
+        return tasks.limit(tasks.cell(case, "torch", method, operator, "float64", device, "cudagraph"))
+
+    assert limit(flow, "discrete", "gradient", "cpu") == ON_CUDA
+    assert limit(flow, "discrete", "gradient", "cuda") == ""
+    assert "status" in limit(trg, "reverse", "hvp", "cuda")
 
 
 @pytest.mark.parametrize(
@@ -146,12 +152,12 @@ def test_where_there_are_no_graphs_is_declared() -> None:
 def test_what_tf32_was_seen_to_fail_on_is_declared_and_no_more(
     backend: str, variant: str, size: str, failed: bool
 ) -> None:
-    cell = Cell(Case("eigensolver", variant, size, 0), backend, "dominant", "gradient", "tf32", "cuda")
-    assert bool(cell.limit) == failed
-    assert replace(cell, precision="float32").limit == replace(cell, method="dense").limit == ""
+    cell = tasks.cell(Case("eigensolver", variant, size, 0), backend, "dominant", "gradient", "tf32", "cuda")
+    assert bool(tasks.limit(cell)) == failed
+    assert tasks.limit(replace(cell, precision="float32")) == tasks.limit(replace(cell, method="dense")) == ""
 
 
 def test_inductor_and_complex_constants() -> None:
-    compiled = Cell(Case("qcbm", "gaussian", "tiny", 0), "torch", "reverse", "hvp", "float64", "cuda", "compile")
-    assert "complex" in compiled.limit
-    assert replace(compiled, device="cpu").limit == replace(compiled, operator="jvp").limit == ""
+    compiled = tasks.cell(Case("qcbm", "gaussian", "tiny", 0), "torch", "reverse", "hvp", "float64", "cuda", "compile")
+    assert "complex" in tasks.limit(compiled)
+    assert tasks.limit(replace(compiled, device="cpu")) == tasks.limit(replace(compiled, operator="jvp")) == ""

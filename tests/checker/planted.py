@@ -24,8 +24,8 @@ from diffprog.agree.verdict import Yardstick
 from diffprog.records.cells import Memory, Seconds
 from diffprog.records.protocol import Result
 from diffprog.run import files
-from diffprog.run.plan import reference_cell
-from diffprog.spec import Array, Arrays, Case, Cell, Functions, Task
+from diffprog.run.plan import by_hand
+from diffprog.spec import Array, Arrays, Case, Functions, Task
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def yardstick(case: Case, operator: str = "gradient", method: str = "", *, singl
     """What the cells of a case are judged by, as a run makes it; ``single``: with the reference's float32 errors."""
     right = answer(case, operator=operator)
     scale = yardsticks.norm(yardstick(case)) if operator == "jvp" else None
-    key = reference_cell(case, operator).key
+    key = by_hand(case, operator).key
     made = yardsticks.of_reference(case, key, operator, right.arrays, lambda: right.inputs, scale)
     if single:
         own = answer(case, "float32", operator=operator)
@@ -101,7 +101,7 @@ def yardstick(case: Case, operator: str = "gradient", method: str = "", *, singl
 
 def judged(right: Answer, arrays: Arrays, precision: str = "float64", backend: str = "torch") -> tuple[str, str]:
     """The checker's outcome and reason for arrays of a case, with the work done that was due."""
-    cell = Cell(right.case, backend, right.method, right.operator, precision, "cpu")
+    cell = tasks.cell(right.case, backend, right.method, right.operator, precision, "cpu")
     by = yardstick(right.case, right.operator, right.method, single=precision != "float64")
     result = Result(float(right.value), right.work, Seconds(), Memory())
     outcome, reason, _ = verdict.judge(right.task, cell, right.config, arrays, result, by)

@@ -9,7 +9,7 @@ from diffprog import tasks
 from diffprog.agree import verdict
 from diffprog.records.cells import Memory, Seconds
 from diffprog.records.protocol import Result
-from diffprog.run.plan import reference_cell
+from diffprog.run.plan import by_hand
 from diffprog.spec import Array, Arrays, Case
 from diffprog.tasks.trg import reference, second
 from tests.checker import planted
@@ -91,7 +91,7 @@ def test_errors_in_code_are_caught(task: str, old: str, new: str, count: dict[st
 def test_work_that_was_not_done_is_caught(task: str, count: dict[str, int]) -> None:
     """Each work invariant one too low, with the right answer."""
     right = planted.answer(Case(task, tasks.get(task).variants[0], "tiny", 0))
-    cell = reference_cell(right.case)
+    cell = by_hand(right.case)
     refused = []
     for name in right.work:
         result = Result(1.0, right.work | {name: right.work[name] - 1}, Seconds(), Memory())

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from diffprog import engines
+from diffprog import tasks
 from diffprog.drawing import style
 from diffprog.records.cells import (
     Agreement,
@@ -49,7 +49,7 @@ STATES = [
 def on_gpu(size: str = "tiny", backend: str = "torch", **changes: Any) -> Record:
     named: dict[str, Any] = {
         "task": "qcbm", "variant": "gaussian", "size": size, "seed": 0, "backend": backend, "method": "reverse",
-        "engine": engines.default(backend, "qcbm", "gradient"), "operator": "gradient", "precision": "float64",
+        "engine": tasks.engine(backend, "qcbm", "gradient"), "operator": "gradient", "precision": "float64",
         "device": "cuda", "outcome": "ok", "provenance": ORIGIN, "memory": Memory(device_peak=3 * 2**20),
         "seconds": Seconds(
             first_value=0.5, first_gradient=0.7, value=[1e-3] * 3, gradient=[2e-3] * 3, events_value=[0.98e-3] * 3,

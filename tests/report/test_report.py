@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from diffprog import engines, tasks
+from diffprog import tasks
 from diffprog.drawing import style
 from diffprog.errors import UsageError
 from diffprog.records.cells import FILE, Agreement, Errors, Journal, Memory, Provenance, Record, Seconds
@@ -46,7 +46,7 @@ def record(case: Case = QCBM, backend: str = "numpy", **changes: Any) -> Record:
     fields: dict[str, Any] = {
         "method": tasks.get(case.task).reference_method(case.variant), "operator": "gradient", "precision": "float64",
         "device": "cpu", "outcome": "ok",
-        "engine": engines.default(backend, case.task, changes.get("operator", "gradient")),
+        "engine": tasks.engine(backend, case.task, changes.get("operator", "gradient")),
     }  # fmt: skip
     named: dict[str, Any] = {
         "task": case.task,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diffprog import engines, tasks
+from diffprog import tasks
 from diffprog.drawing import style
 from diffprog.records.cells import Floor, Journal, Rates, Record, Seconds
 from diffprog.report import build
@@ -20,7 +20,7 @@ RATES = Rates(bandwidth=2e10, flops=5e10, cache=2**25)
 def timed(backend: str, size: str, **changes: Any) -> Record:
     named: dict[str, Any] = {
         "task": "qcbm", "variant": "gaussian", "size": size, "seed": 0, "backend": backend, "method": "adjoint",
-        "engine": engines.default(backend, "qcbm", "gradient"), "operator": "gradient", "precision": "float64",
+        "engine": tasks.engine(backend, "qcbm", "gradient"), "operator": "gradient", "precision": "float64",
         "device": "cpu", "outcome": "ok", "seconds": Seconds(value=[2e-3, 4e-3, 6e-3], gradient=[8e-3] * 3),
         "floor": Floor(value=1e-3, gradient=6e-3, value_bound="memory", gradient_bound="arithmetic", rates=RATES),
     }  # fmt: skip

@@ -11,7 +11,7 @@ from diffprog.errors import UsageError
 from diffprog.measure import rates
 from diffprog.records.cells import FILE, Journal, Rates
 from diffprog.run import driver, plan, roofline
-from diffprog.spec import Case, Cell
+from diffprog.spec import Case
 
 CASE = Case("flow", "density", "large", 0)
 CONFIG = tasks.get("flow").configure("density", "large")
@@ -76,7 +76,7 @@ def test_the_cache_is_the_largest_that_the_system_names(tmp_path: Path) -> None:
 
 
 def test_a_floor_is_the_longer_of_moving_and_computing() -> None:
-    cell = Cell(CASE, "torch", "discrete", "gradient", "float32", "cpu")
+    cell = tasks.cell(CASE, "torch", "discrete", "gradient", "float32", "cpu")
     demand = tasks.get("flow").demand(CONFIG, "discrete", "gradient", 4)
     assert demand is not None
     slow, fast = (Rates(bandwidth=1e9, flops=flops, cache=2**20) for flops in (1e9, 1e15))
@@ -87,7 +87,7 @@ def test_a_floor_is_the_longer_of_moving_and_computing() -> None:
     unknown = roofline.floor(cell, CONFIG, Rates(bandwidth=1e9, flops=1e15))
     assert unknown is not None and unknown.gradient == demand.bytes / 1e9
     assert roofline.floor(cell, CONFIG, None) is None
-    assert roofline.floor(Cell(CASE, "torch", "library", "gradient", "float32", "cpu"), CONFIG, slow) is None
+    assert roofline.floor(tasks.cell(CASE, "torch", "library", "gradient", "float32", "cpu"), CONFIG, slow) is None
 
 
 def test_a_book_is_read_again_and_a_damaged_one_refused(tmp_path: Path) -> None:

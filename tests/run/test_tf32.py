@@ -10,7 +10,7 @@ from diffprog.agree import verdict
 from diffprog.backends import get
 from diffprog.run import plan
 from diffprog.run.workers import environment
-from diffprog.spec import Case, Cell, dtype
+from diffprog.spec import Case, dtype
 from tests.conftest import Runner
 
 CASE = Case("flow", "density", "tiny", 0)
@@ -32,16 +32,18 @@ def test_elsewhere_it_is_unsupported_with_the_reason(run: Runner) -> None:
 def test_the_tolerance_is_that_of_float32_by_the_bits_that_are_lost() -> None:
     yardstick = verdict.Yardstick("itself", 0.0, np.ones(3), float32_error=1e-6)
     single, rounded = (
-        verdict.tolerance(TASK, Cell(CASE, "torch", "discrete", "gradient", precision, "cuda"), CONFIG, yardstick)
+        verdict.tolerance(TASK, tasks.cell(CASE, "torch", "discrete", "gradient", precision, "cuda"), CONFIG, yardstick)
         for precision in ("float32", "tf32")
     )
     assert (single, rounded) == pytest.approx((1e-5, 2**13 * 1e-5))
     poor = verdict.Yardstick("itself", 0.0, np.ones(3), float32_error=1e-3)
-    assert verdict.tolerance(TASK, Cell(CASE, "torch", "discrete", "gradient", "tf32", "cuda"), CONFIG, poor) == 0.1
+    assert (
+        verdict.tolerance(TASK, tasks.cell(CASE, "torch", "discrete", "gradient", "tf32", "cuda"), CONFIG, poor) == 0.1
+    )
 
 
 def test_its_arrays_are_float32() -> None:
-    cell = Cell(CASE, "torch", "discrete", "gradient", "tf32", "cuda")
+    cell = tasks.cell(CASE, "torch", "discrete", "gradient", "tf32", "cuda")
     size = TASK.layout(CONFIG).size
     for found, told in (("float32", ""), ("float64", "the gradient is float64, not float32")):
         arrays = {"value": np.asarray(1.0), "gradient": np.ones(size, found)}

@@ -19,7 +19,7 @@ from diffprog.backends.base import Prepared, Unsupported
 from diffprog.errors import UsageError
 from diffprog.measure import finite_differences
 from diffprog.run import plan
-from diffprog.spec import Array, Arrays, Case, Cell
+from diffprog.spec import Array, Arrays, Case
 from diffprog.tasks.eigensolver import fermions, hamiltonian, krylov, reference, spec
 from diffprog.tasks.eigensolver.spec import TASK, EigensolverConfig
 from tests.conftest import Runner
@@ -326,7 +326,7 @@ def test_a_degenerate_ground_state_is_no_answer(backend: str, method: str) -> No
     value, slope = gradient(backend, config, method, inputs)
     assert np.isnan(slope).all()
     case = Case("eigensolver", "ground_state", "tiny", 0)
-    cell = Cell(case, backend, method, "gradient", "float64", "cpu")
+    cell = tasks.cell(case, backend, method, "gradient", "float64", "cpu")
     assert "not finite" in verdict.damage(TASK, cell, config, {"value": np.zeros(()), "gradient": slope})
     assert np.isnan(value) or method == "dominant"  # Lanczos finds one of the ground states, and cannot know
 

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from diffprog import tasks
 from diffprog.agree import verdict
 from diffprog.backends import get as get_backend
 from diffprog.backends.base import Prepared
 from diffprog.errors import UsageError
 from diffprog.measure import finite_differences
-from diffprog.spec import SIZES, Array, Arrays, Case, Cell
+from diffprog.spec import SIZES, Array, Arrays, Case
 from diffprog.tasks.trg import exact, lattice, reference, spec
 from diffprog.tasks.trg.exact import CRITICAL
 from diffprog.tasks.trg.spec import TASK, TrgConfig
@@ -324,7 +325,7 @@ def test_a_kept_zero_is_never_taken_for_an_answer(backend: str) -> None:
     config = spec.configure("classic", "tiny")
     value, slope = gradient(backend, config, at(config, 0.0))
     assert value == pytest.approx(np.log(2), rel=1e-14)
-    cell = Cell(Case("trg", "classic", "tiny", 0), backend, "reverse", "gradient", "float64", "cpu")
+    cell = tasks.cell(Case("trg", "classic", "tiny", 0), backend, "reverse", "gradient", "float64", "cpu")
     found = {"value": np.asarray(value), "gradient": slope}
     assert "not finite" in verdict.damage(TASK, cell, config, found)
     assert "K = 0:" in TASK.undefined(config, at(config, 0.0))  # so that the driver does not even try

@@ -98,7 +98,7 @@ def fingerprints(inputs: Arrays) -> dict[str, Fingerprint]:
 
 
 def _fingerprint(array: Array) -> Fingerprint:
-    flat = array.astype(np.float64).ravel()
+    flat = (array.view(array.real.dtype) if array.dtype.kind == "c" else array).astype(np.float64).ravel()
     weights = np.cos(np.arange(flat.size) ** 2)  # of no symmetry: exchanged entries show
     return Fingerprint(array.shape, array.dtype.str, float(np.linalg.norm(flat)), float(weights @ flat))
 

@@ -49,6 +49,12 @@ def judge(
     return _Judgement(task, cell, config, arrays, result, itself).verdict()
 
 
+CONVERGED = 1e-3
+"""Finite differences of a user's model that are less sure than this are no evidence."""
+DETERMINED = {"float64": 1e-9, "float32": 1e-3}
+"""By how much two calls with the same inputs may differ, over max(1, |L|): sums may be taken in another order."""
+
+
 class _Judgement:
     """One cell held against its yardstick. Errors that are too large are looked at again in the light of noise."""
 
@@ -58,6 +64,7 @@ class _Judgement:
         self.task, self.cell, self.config, self.result = task, cell, config, result
         self.arrays, self.yardstick = arrays, yardstick
         self.double = cell.precision == "float64"
+        self._determined = DETERMINED[dtype(cell.precision)]
         self.layout = task.layout(config) if cell.operator != "jvp" else None
         method = yardstick.approximation
         # The reference may be judged by itself: then it has no approximation.
@@ -108,6 +115,9 @@ class _Judgement:
             finite_differences_tolerance=self.result.finite_differences_tolerance,
             identity=self.result.identity,
             identity_tolerance=self.result.identity_tolerance,
+            noise=self.result.noise,
+            value_noise=self.result.value_noise,
+            zero_blocks=self._zero_blocks(),
         )
         return ("disagrees" if self.reasons else "ok"), "; ".join(self.reasons), agreement
 
@@ -145,7 +155,8 @@ class _Judgement:
         strict = self.double and self.cell.operator != "jvp" and allowed <= plain
         if not error <= allowed:
             where = f", worst at {found.worst_name}" if found.worst_name else ""
-            self.reasons.append(f"{called} is off by {error:.2e} in relative L2 (at most {allowed:.1e}){where}")
+            named = self._blocks(x, y, allowed)
+            self.reasons.append(f"{called} is off by {error:.2e} in relative L2 (at most {allowed:.1e}){where}{named}")
         elif strict and found.component is not None and found.component > COMPONENT:
             self.reasons.append(
                 f"{found.component_name} of {called} is off by {found.component:.2e} of itself "
@@ -218,9 +229,37 @@ class _Judgement:
                 self._granular(np.ravel(x), np.ravel(y), f"the output {name}")
             yield name, error
 
+    def _zero_blocks(self) -> tuple[str, ...]:
+        """Parameters whose gradient is zero throughout: it may be so, and may be a mistake."""
+        if self.task.folder is None or self.layout is None or self.cell.operator != "gradient":
+            return ()
+        parts = self.layout.split(self.arrays["gradient"])
+        return tuple(name for name, part in parts.items() if not np.any(part))
+
+    def _blocks(self, x: Array, y: Array, allowed: float) -> str:
+        """Which named parameters differ and which do not, where a user's model has several."""
+        if self.task.folder is None or self.layout is None or len(self.layout.blocks) < 2 or x.size != self.layout.size:
+            return ""
+        ours, theirs = self.layout.split(x), self.layout.split(y)
+        off = {name: errors.relative(ours[name], theirs[name], self.scale) for name in ours}
+        wrong = [f"{name} ({error:.2e})" for name, error in off.items() if not error <= allowed]
+        right = [name for name, error in off.items() if error <= allowed]
+        return f": {', '.join(wrong)}" + (f" differ, {', '.join(right)} not" if right else " differ") if wrong else ""
+
     def _evidence(self) -> None:
         result = self.result
+        if result.undetermined is not None and result.undetermined > self._determined:
+            self.reasons.insert(
+                0,
+                f"not deterministic: two calls of loss with the same inputs differ by {result.undetermined:.1e}; "
+                "draw random numbers in task.py",
+            )
         difference, bound = result.finite_differences, result.finite_differences_tolerance
+        if self.task.folder is not None and bound is not None and bound > CONVERGED:
+            self.reasons.append(
+                f"finite differences do not converge here (they are sure to {bound:.0e}): the loss has kinks, steps or "
+                "noise"
+            )
         if difference is not None and bound is not None and difference > bound:
             self.reasons.append(f"finite differences are off by {difference:.2e} (at most {bound:.1e})")
         broken, bound = result.identity, result.identity_tolerance or 0.0

@@ -18,12 +18,15 @@ Inputs = Callable[[], Arrays]
 """The case's inputs, ``directions`` among them; read only where they are needed."""
 
 
-def of_reference(case: Case, key: str, operator: str, arrays: Arrays, inputs: Inputs, scale: float | None) -> Yardstick:
+def of_reference(
+    case: Case, key: str, operator: str, arrays: Arrays, inputs: Inputs, scale: float | None, told: Noise | None = None
+) -> Yardstick:
     """The yardstick of an operator (gradient, jvp or hvp) from a reference cell's arrays.
 
     Args:
         key: the reference cell's.
         scale: ‖g‖ of a jvp, where it is known.
+        told: what rounding does to the case, where the worker has told it: of a task without derivatives by hand.
     """
     task = tasks.get(case.task)
     config, method = task.configure(case.variant, case.size), task.reference_method(case.variant)
@@ -34,7 +37,9 @@ def of_reference(case: Case, key: str, operator: str, arrays: Arrays, inputs: In
         scale,
         exact=task.closed_form(config, inputs()) if operator == "gradient" else None,
         outputs={name: array for name, array in arrays.items() if not protocol.is_answer(name)},
-        noise=cache(partial(_noise, case, method, operator, inputs, scale)),
+        noise=(lambda: told or Noise())
+        if not task.by_hand
+        else cache(partial(_noise, case, method, operator, inputs, scale)),
     )
 
 

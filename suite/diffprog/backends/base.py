@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from diffprog import engines
+from diffprog import tasks
 from diffprog.measure.clock import Bare, Run
 from diffprog.measure.rates import Probes
 from diffprog.spec import Array, Arrays
@@ -44,7 +44,7 @@ class Ask:
 
     def named(self, backend: str, task: str) -> Ask:
         """The same with its engine named."""
-        return self if self.engine else replace(self, engine=engines.default(backend, task, self.operator))
+        return self if self.engine else replace(self, engine=tasks.engine(backend, task, self.operator))
 
 
 GRADIENT = Ask()
@@ -156,8 +156,12 @@ class Backend(Protocol):
 
 
 def in_precision(inputs: Arrays, precision: str) -> Arrays:
-    """The inputs with every floating array in ``precision``; integer arrays as they are."""
-    return {name: array.astype(precision) if array.dtype.kind == "f" else array for name, array in inputs.items()}
+    """The inputs with every floating or complex array in ``precision``; integers and truth values as they are."""
+    kinds = {"f": precision, "c": "complex128" if precision == "float64" else "complex64"}
+    return {
+        name: array.astype(kinds[array.dtype.kind]) if array.dtype.kind in kinds else array
+        for name, array in inputs.items()
+    }
 
 
 def by_hand(function: Callable[..., Any], *arguments: Any) -> Bare:

@@ -80,6 +80,8 @@ class JaxBackend:
 
         data = place_all()
         theta = data.pop("params")
+        if functions.check is not None:
+            functions.check(theta, data)
         value, gradient = jax.jit(functions.value), jax.jit(functions.gradient)
         derivative = jax.jit(jax_engines.derivative(functions, ask.named(self.name, task)))
         arguments: tuple[Any, ...] = (theta, data)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from diffprog import engines
+from diffprog import tasks as known
 from diffprog.backends.base import GRADIENT, Ask, Prepared, Trainer, Unavailable, Unsupported, by_hand, in_precision
 from diffprog.measure import rates
 from diffprog.spec import Array, Arrays, dtype
@@ -71,7 +71,7 @@ class JuliaBackend:
 
         operator, engine = ask.operator, ask.engine
         if operator == "value":  # which knows no engine
-            operator, engine = "gradient", engines.default(self.name, task, "gradient")
+            operator, engine = "gradient", known.engine(self.name, task, "gradient")
         try:
             return self.tasks.derivation(problem, operator, engine)
         except JuliaError as error:

@@ -51,6 +51,8 @@ class NumpyBackend:
             raise Unsupported(str(error)) from error
         data = in_precision(inputs, self.precision)
         theta = data.pop("params")
+        if functions.check is not None:
+            functions.check(theta, data)
         derivative: Callable[..., Any] | None = functions.gradient
         arguments: tuple[Any, ...] = (theta, data)
         if ask.operator in ("jvp", "hvp"):

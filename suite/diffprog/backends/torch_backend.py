@@ -76,6 +76,8 @@ class TorchBackend:
 
         data = place()
         theta = data.pop("params")
+        if functions.check is not None:
+            functions.check(theta, data)
         ask = ask.named(self.name, task)
         if ask.engine == "cudagraph" and not on_gpu:
             raise Unsupported(engines.ON_CUDA)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -10,7 +11,7 @@ import typer
 from rich.progress import Progress
 
 from diffprog import tasks
-from diffprog.cli import options
+from diffprog.cli import models, options
 from diffprog.cli.console import find_julia_for, names, progress_bars, say, warn
 from diffprog.cli.options import ConfigFile, JuliaExe, JuliaProject, Names, Require, Threads, TimeLimit
 from diffprog.errors import UsageError
@@ -25,8 +26,13 @@ app = typer.Typer(
 
 FOLDER = Path("reports/baselines")
 Where = Annotated[
-    Path,
-    typer.Option("--baselines", parser=options.folder, metavar="FOLDER", help="The folder of the baselines."),
+    Path | None,
+    typer.Option(
+        "--baselines",
+        parser=options.folder,
+        metavar="FOLDER",
+        help=f"The folder of the baselines [default: {FOLDER}, or baselines in the folder of a task of yours].",
+    ),
 ]
 
 
@@ -34,7 +40,7 @@ Where = Annotated[
 def write(
     task: Names = None,
     size: Names = None,
-    folder: Where = FOLDER,
+    folder: Where = None,
     threads: Threads = 1,
     time_limit: TimeLimit = 900.0,
 ) -> None:
@@ -45,14 +51,15 @@ def write(
 
     Example: `diffprog baseline write --task qcbm`
     """
-    chosen = names(task) or tasks.NAMES
+    chosen = models.named(names(task)) or tasks.NAMES
     sizes = names(size) or ("tiny", "small")
-    plan.check_names("task", chosen, tasks.NAMES)
+    plan.check_names("task", chosen, tasks.known())
     plan.check_names("size", sizes, SIZES)
     cases = golden.cases(chosen, sizes)
     if not cases:
         raise UsageError(f"every case of these sizes has more than {golden.MOST_PARAMETERS} parameters")
     settings = driver.Settings(threads=threads, samples=0, time_limit=time_limit)
+    folder = folder or _beside(chosen)
     with TemporaryDirectory() as work, progress_bars() as bars:
         paths = golden.write(folder, Path(work) / "run", cases, settings, _listener(bars, 3 * len(cases)))
     for path in paths:
@@ -66,7 +73,7 @@ def check(
     backend: Names = None,
     operator: Names = None,
     engine: Names = None,
-    folder: Where = FOLDER,
+    folder: Where = None,
     require: Require = None,
     threads: Threads = 1,
     time_limit: TimeLimit = 900.0,
@@ -85,7 +92,7 @@ def check(
     Example: `diffprog baseline check --task trg --backend torch`
     """
     request = plan.Request(
-        tasks=names(task),
+        tasks=models.named(names(task)),
         sizes=names(size) or ("tiny",),
         backends=names(backend),
         operators=names(operator) or golden.OPERATORS,
@@ -94,6 +101,7 @@ def check(
     required = names(require) or ()
     plan.check_names("backend", required, request.backends or BACKENDS)
     plan.cells(request)  # unknown names are told before Julia is looked for
+    folder = folder or _beside(request.tasks or tasks.NAMES)
     search = find_julia_for(set(request.backends or BACKENDS), julia_exe, julia_project, config_file)
     settings = driver.Settings(threads=threads, samples=0, time_limit=time_limit, julia=search)
     with TemporaryDirectory() as work, progress_bars() as bars:
@@ -105,6 +113,14 @@ def check(
     if missing:
         warn(f"diffprog: required, but unavailable: {', '.join(missing)}", "bold red")
     raise typer.Exit(int(bool(found.failures or missing)))
+
+
+def _beside(chosen: Sequence[str]) -> Path:
+    """Where the baselines of tasks lie: those of a model from outside beside it."""
+    places = {FOLDER if (own := tasks.get(name).folder) is None else own / "baselines" for name in chosen}
+    if len(places) > 1:
+        raise UsageError("these tasks' baselines lie in different folders: name one with --baselines, or one task")
+    return places.pop()
 
 
 def _summarise(found: golden.Check) -> None:

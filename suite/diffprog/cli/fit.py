@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from diffprog.cli import options
+from diffprog.cli import models, options
 from diffprog.cli.console import find_julia_for, names, out, progress_bars, say, stoppable, stopped
 from diffprog.cli.options import ConfigFile, JuliaExe, JuliaProject, Names, Threads, TimeLimit, given, out_folder
 from diffprog.records.fits import FitRecord
@@ -58,9 +58,18 @@ def fit(
 
     `diffprog fit flow --backend torch,jax --optimiser adam --steps 200`
     """
+    task = models.name_of(task)
     chosen = fits.planned(
         fits.Request(
-            task, names(variant), size, names(backend), method, names(optimiser), seed=seed, steps=steps, rate=rate
+            task,
+            names(variant),
+            size,
+            names(backend),
+            method,
+            names(optimiser),
+            seed=seed,
+            steps=steps,
+            rate=rate,
         )
     )
     folder = folder or Path("reports") / datetime.now().strftime(f"fit-{task}-%Y-%m-%d-%H%M%S")

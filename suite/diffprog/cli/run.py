@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from diffprog.cli import models
 from diffprog.cli import versus as cli_versus
 from diffprog.cli.budget import BUDGET, CACHE, REFERENCES, duration, left_over
 from diffprog.cli.compare import FAIL_ON, MARKDOWN
@@ -151,9 +152,9 @@ def run(
         raise UsageError("--remeasure is about the records of an earlier run: it goes with --resume")
     other = _other(versus, workers, fail_on, markdown)
     request = plan.Request(
-        tasks=names(task),
+        tasks=models.named(names(task)),
         variants=names(variant),
-        sizes=names(size) or ("tiny",),
+        sizes=names(size) or None,
         backends=names(backend),
         methods=names(method),
         operators=names(operator) or ("gradient",),

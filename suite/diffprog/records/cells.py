@@ -137,6 +137,12 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     identity: float | None = None
     """Of a jvp: |J v − g·v| / ‖g‖ with g by the backend's default engine, the adjoint identity."""
     identity_tolerance: float | None = None
+    noise: float | None = None
+    """Of a user's model: how far its gradient moves, relative to ‖g‖, when θ moves by units in the last place."""
+    value_noise: float | None = None
+    """How far its value moves then, over max(1, |L|)."""
+    zero_blocks: tuple[str, ...] = ()
+    """Of a user's model: parameters whose gradient is zero throughout."""
 
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True):

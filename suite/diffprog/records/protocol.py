@@ -71,6 +71,8 @@ class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
     """Fields of the configuration to change, such as the number of steps."""
     config: Scalars = {}
     """The task's own configuration with the overrides in it, for workers that do not have the suite's declarations."""
+    folder: str = ""
+    """Where the task lies, if it is a model from outside the suite."""
 
 
 class Measure(msgspec.Struct, frozen=True, tag="measure"):
@@ -109,6 +111,8 @@ class Fit(msgspec.Struct, frozen=True, tag="fit"):
     """Adam's step size."""
     arrays: str
     config: Scalars = {}
+    """As in `Prepare`."""
+    folder: str = ""
     """As in `Prepare`."""
 
 
@@ -153,6 +157,12 @@ class Result(msgspec.Struct, frozen=True, tag="result"):
     identity_tolerance: float | None = None
     gpu: Gpu | None = None
     """Of a cell on a GPU."""
+    noise: float | None = None
+    """Of a model from outside: how far, relative to ‖g‖, its gradient moves when θ moves by units in the last place."""
+    value_noise: float | None = None
+    """How far its value moves, over max(1, |L|)."""
+    undetermined: float | None = None
+    """Of a model from outside: by how much two calls with the same inputs differ, over max(1, |L|)."""
 
 
 class Sampled(msgspec.Struct, frozen=True, tag="sampled"):

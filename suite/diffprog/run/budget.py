@@ -13,7 +13,7 @@ from statistics import median
 from time import monotonic
 from typing import Any
 
-from diffprog import engines
+from diffprog import tasks
 from diffprog.records import protocol
 from diffprog.records.cells import Record, Seconds
 from diffprog.run import driver, plan
@@ -53,9 +53,9 @@ def first_of_each(wanted: Sequence[Cell]) -> dict[object, Cell]:
     """The cell of each task, backend and device that comes first: the smallest size, float64, the usual engine."""
     found: dict[object, Cell] = {}
     for cell in sorted(wanted, key=lambda cell: (PRECISIONS.index(cell.precision), SIZES.index(cell.case.size))):
-        usual = engines.default(cell.backend, cell.case.task, cell.operator) == cell.engine
+        usual = tasks.engine(cell.backend, cell.case.task, cell.operator) == cell.engine
         known = found.get(_place(cell))
-        if known is None or (usual and engines.default(known.backend, known.case.task, known.operator) != known.engine):
+        if known is None or (usual and tasks.engine(known.backend, known.case.task, known.operator) != known.engine):
             found[_place(cell)] = cell
     return found
 

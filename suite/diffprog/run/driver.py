@@ -6,7 +6,7 @@ import dataclasses
 import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 from diffprog import tasks
 from diffprog.agree import verdict
 from diffprog.agree import yardstick as yardsticks
+from diffprog.agree.rounding import Noise
 from diffprog.backends import find_julia
 from diffprog.errors import UsageError
 from diffprog.records import npz, protocol
@@ -322,13 +323,13 @@ class Run:
         inputs = self._inputs(case)
         undefined = self._undefined(case, config, inputs)
         if not undefined and not self.settings.attempt:
-            undefined = cell.limit
+            undefined = tasks.limit(cell)
         if undefined:
             self._finish(cell, outcome="unsupported", reason=undefined, **common)
             return None
         prepare = protocol.Prepare(
             case.task, case.variant, case.size, cell.method, str(inputs), cell.operator, cell.engine,
-            config=dataclasses.asdict(config),
+            config=dataclasses.asdict(config), folder=str(task.folder or ""),
         )  # fmt: skip
         ready = self._ask(relay, prepare, protocol.Ready, cell, on_phase)
         if isinstance(ready, protocol.Failure):
@@ -338,7 +339,9 @@ class Run:
         if ready.switches:
             switches = opened.switches | ready.switches
             common["provenance"] = msgspec.structs.replace(common["provenance"], switches=switches)
-        checked = cell.precision == "float64" and (cell.operator in ("jvp", "hvp") or cell == plan.reference_cell(case))
+        checked = cell.precision == "float64" and (
+            cell.operator in ("jvp", "hvp") or not task.by_hand or cell == plan.reference_cell(case)
+        )
         measure = protocol.Measure(
             0 if self.settings.in_turn or cell in self.untimed else self.settings.samples,
             self.settings.seconds,
@@ -398,7 +401,7 @@ class Run:
             outcome, reason, agreement = "error", "there is no reference to compare with: every candidate failed", None
         else:
             if yardstick is None and not verdict.damage(task, cell, config, arrays):
-                yardstick = self._yardstick(cell, arrays)
+                yardstick = self._yardstick(cell, arrays, Noise(result.value_noise or 0.0, result.noise or 0.0))
             outcome, reason, agreement = verdict.judge(task, cell, config, arrays, result, yardstick)
         self._finish(
             cell,
@@ -431,10 +434,10 @@ class Run:
     def _given(self, case: Case) -> Arrays:
         return files.load(self._inputs(case))
 
-    def _yardstick(self, cell: Cell, arrays: Arrays) -> verdict.Yardstick:
+    def _yardstick(self, cell: Cell, arrays: Arrays, told: Noise) -> verdict.Yardstick:
         scale = yardsticks.norm(self.yardsticks.get((cell.case, "gradient"))) if cell.operator == "jvp" else None
         given = partial(self._given, cell.case)
-        return yardsticks.of_reference(cell.case, cell.key, cell.operator, arrays, given, scale)
+        return yardsticks.of_reference(cell.case, cell.key, cell.operator, arrays, given, scale, told)
 
     def remember(self, record: Record, folder: Path) -> None:
         """Takes a good reference cell, of this run or of another in ``folder``, as what its case is judged by."""
@@ -443,9 +446,10 @@ class Run:
             return
         known = self.yardsticks.get(_judged_by(cell))
         if known is None and cell.precision == "float64":
-            arrays = files.load(folder / record.arrays)
-            self.yardsticks[_judged_by(cell)] = self._yardstick(cell, arrays)
-        elif known is not None and cell == plan.reference_cell(cell.case, cell.operator, "float32"):
+            arrays, said = files.load(folder / record.arrays), record.agreement
+            told = Noise() if said is None else Noise(said.value_noise or 0.0, said.noise or 0.0)
+            self.yardsticks[_judged_by(cell)] = self._yardstick(cell, arrays, told)
+        elif known is not None and cell.precision == "float32" and known.key == replace(cell, precision="float64").key:
             agreement = record.agreement
             if agreement is not None and agreement.gradient is not None:
                 error = agreement.gradient.relative_l2

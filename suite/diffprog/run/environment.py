@@ -12,12 +12,12 @@ from pathlib import Path
 import psutil
 
 import diffprog
+from diffprog import tasks
 from diffprog.backends import find_julia
+from diffprog.models import loading
 
 ROOT = Path(__file__).parents[1]
-SHOWN = ("picture.py", "learned.py")
-"""Files of a task's folder that no worker runs."""
-MEASURING = ("records", "measure", "backends", "worker")
+MEASURING = ("records", "measure", "models", "backends", "worker")
 """Folders whose modules workers run."""
 
 
@@ -65,9 +65,12 @@ def commit(root: Path = ROOT) -> str:
 @cache
 def source_hash(task: str, root: Path = ROOT) -> str:
     """A hash of the sources that define a task on all backends: its folder and its Julia file."""
+    folder = tasks.get(task).folder if task in tasks.known() else None
+    if folder is not None:
+        return loading.source_hash(folder)
     digest = hashlib.sha256()
     julia = find_julia.package_folder(root) / "src"
-    own = (path for path in (root / "tasks" / task).glob("*.py") if path.name not in SHOWN)
+    own = (path for path in (root / "tasks" / task).glob("*.py") if path.name not in loading.SHOWN)
     for path in sorted(own) + sorted(julia.rglob("*.jl")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]

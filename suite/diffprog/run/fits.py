@@ -18,7 +18,7 @@ from diffprog.records import protocol
 from diffprog.records.fits import COMPARED, TOLERANCE, FitJournal, FitRecord, inputs_file
 from diffprog.run import driver, files, folders, plan
 from diffprog.run.workers import Worker, WorkerDied, environment
-from diffprog.spec import BACKENDS, OPTIMISERS, SIZES, Case, Task
+from diffprog.spec import OPTIMISERS, Case, Task
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ def planned(request: Request) -> list[FitRecord]:
     if fit is None:
         raise UsageError(f"task {task.name} has nothing to fit")
     plan.check_names("variant to fit", request.variants, fit.variants)
-    plan.check_names("size", (request.size,) if request.size else None, SIZES)
-    plan.check_names("backend", request.backends, BACKENDS)
+    plan.check_names(f"size of task {task.name}", (request.size,) if request.size else None, task.sizes)
+    plan.check_names(f"backend of task {task.name}", request.backends, task.backends)
     plan.check_names("optimiser", request.optimisers, OPTIMISERS)
     task.check(method=request.method)
     steps, rate = request.steps or fit.steps, request.rate or fit.rate
@@ -68,8 +68,9 @@ def planned(request: Request) -> list[FitRecord]:
                 method=request.method or task.reference_method(variant), optimiser=optimiser, steps=steps, rate=rate,
                 outcome="stopped", bound=None if bound is None else float(bound),
             )
-            for backend in BACKENDS
-            if request.backends is None or backend in request.backends
+            for backend in task.backends
+            if (request.backends is None or backend in request.backends)
+            and not (task.folder and backend == "numpy" and any(limit.engine == "hand" for limit in task.limits))
             for optimiser in request.optimisers or OPTIMISERS
         ]  # fmt: skip
     return found
@@ -161,9 +162,11 @@ class FitRun:
             fit = msgspec.structs.replace(
                 fit, provenance=driver.provenance(self.settings, fit.task, fit.backend, opened, worker.claim)
             )
+            task = tasks.get(fit.task)
             request = protocol.Fit(
                 fit.task, fit.variant, fit.size, fit.method, str(inputs), fit.optimiser, fit.steps, fit.rate,
-                str(self.folder / fit.arrays), dataclasses.asdict(tasks.get(fit.task).configure(fit.variant, fit.size)),
+                str(self.folder / fit.arrays), dataclasses.asdict(task.configure(fit.variant, fit.size)),
+                str(task.folder or ""),
             )  # fmt: skip
             reply = worker.ask(request, limit, on_phase, on_step)
         if isinstance(reply, protocol.Fitted):

@@ -32,8 +32,8 @@ def cases(names: Sequence[str], sizes: Sequence[str]) -> list[Case]:
     for name in names:
         task = tasks.get(name)
         for variant in task.variants:
-            for size in sizes:
-                if task.layout(task.configure(variant, size)).size <= MOST_PARAMETERS:
+            for size in task.sizes:
+                if size in sizes and task.layout(task.configure(variant, size)).size <= MOST_PARAMETERS:
                     found.append(Case(name, variant, size, 0))
     return found
 
@@ -48,7 +48,7 @@ def write(
     """
     running = driver.Run(work, settings, listen)
     running.start(resume=False)
-    records = running.run([plan.reference_cell(case, operator) for case in chosen for operator in OPERATORS])
+    records = _leading(running.run([cell for case in chosen for cell in _candidates(case)]))
     for record in records:
         if record.outcome != "ok":
             raise UsageError(f"no baseline was written: {record.cell.name} is {record.outcome}: {record.reason}")
@@ -69,6 +69,28 @@ def write(
         )  # fmt: skip
         written.append(baselines.write(folder, baseline))
     return written
+
+
+def _candidates(case: Case) -> list[Cell]:
+    """The cells whose answers may become golden: the reference's, or every backend's where any may lead."""
+    references = [plan.reference_cell(case, operator) for operator in OPERATORS]
+    found = [cell for cell in references if cell is not None]
+    if found:
+        return found
+    request = plan.Request(
+        tasks=(case.task,), variants=(case.variant,), sizes=(case.size,), operators=OPERATORS, seeds=(case.seed,)
+    )
+    return [cell for cell in plan.cells(request) if cell.operator != "value"]
+
+
+def _leading(records: Sequence[Record]) -> list[Record]:
+    """Of each case and operator the one that the others were judged by; the first failure where there is none."""
+    found: dict[tuple[Case, str], Record] = {}
+    for record in records:
+        key = record.cell.case, record.operator
+        if key not in found or (found[key].outcome != "ok" and record.outcome == "ok"):
+            found[key] = record
+    return list(found.values())
 
 
 def _golden(case: Case, records: Sequence[Record], work: Path) -> Golden:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, product
 
 import numpy as np
 
 from diffprog import engines, tasks
 from diffprog.errors import UsageError, nearest
+from diffprog.models.loading import FILES
 from diffprog.run import free_memory
 from diffprog.spec import BACKENDS, DEVICES, OPERATORS, PRECISIONS, SIZES, Case, Cell, Task, dtype
 
@@ -23,7 +24,8 @@ class Request:
 
     tasks: tuple[str, ...] | None = None
     variants: tuple[str, ...] | None = None
-    sizes: tuple[str, ...] = ("tiny",)
+    sizes: tuple[str, ...] | None = None
+    """None: tiny, or a task's smallest."""
     backends: tuple[str, ...] | None = None
     methods: tuple[str, ...] | None = None
     operators: tuple[str, ...] = ("gradient",)
@@ -52,21 +54,43 @@ class Group:
         return (self.backend, self.device) == ("jax", "cuda")
 
 
-def reference_cell(case: Case, operator: str = "gradient", precision: str = "float64") -> Cell:
-    """The cell that the others of its case and operator are compared with; a value goes with the gradient."""
+def reference_cell(case: Case, operator: str = "gradient", precision: str = "float64") -> Cell | None:
+    """The cell that the others of its case and operator are compared with; a value goes with the gradient.
+
+    None for a task whose derivatives nobody wrote by hand: what leads there is seen when it has been measured.
+    """
+    return by_hand(case, operator, precision) if tasks.get(case.task).by_hand else None
+
+
+def by_hand(case: Case, operator: str = "gradient", precision: str = "float64") -> Cell:
+    """NumPy's cell by the reference's method."""
     operator = "gradient" if operator == "value" else operator
-    return Cell(case, "numpy", tasks.get(case.task).reference_method(case.variant), operator, precision, "cpu")
+    return tasks.cell(case, "numpy", tasks.get(case.task).reference_method(case.variant), operator, precision, "cpu")
 
 
 def needed_by(cell: Cell) -> list[Cell]:
     """The references that a cell is judged by, the case's own first."""
     precisions = ("float64", "float32") if dtype(cell.precision) == "float32" else ("float64",)
-    return [reference_cell(cell.case), *(reference_cell(cell.case, cell.operator, one) for one in precisions)]
+    first = reference_cell(cell.case)
+    found = [first, *(reference_cell(cell.case, cell.operator, one) for one in precisions)]
+    if first is None:  # any backend's may lead: at least the cell's own is there
+        backend = _differentiating(tasks.get(cell.case.task), cell.backend)
+        operators = {"gradient": None, cell.operator if cell.operator != "value" else "gradient": None}
+        found = [
+            tasks.cell(cell.case, backend, cell.method, operator, one) for operator in operators for one in precisions
+        ]
+    return [one for one in found if one is not None]
+
+
+def _differentiating(task: Task, backend: str) -> str:
+    """The backend itself if it has gradients of the task, or the first that has."""
+    able = [one for one in task.backends if not any(limit.engine == "hand" for limit in task.limits) or one != "numpy"]
+    return backend if backend in able or not able else able[0]
 
 
 def _engines(request: Request, backend: str, task: str, operator: str) -> list[str]:
     """The engines of a backend that were asked for; a value knows none, but for those that compute it otherwise."""
-    usual = engines.default(backend, task, operator)
+    usual = tasks.engine(backend, task, operator)
     if not request.engines:
         return [usual]
     known = engines.ENGINES.get(backend, (engines.OWN,))
@@ -86,7 +110,7 @@ def cells(request: Request, *, references: bool = True) -> list[Cell]:
     """
     backends = (*BACKENDS, *(name for name in request.others if name not in BACKENDS))
     for kind, asked, known in (
-        ("task", request.tasks, tasks.NAMES),
+        ("task", request.tasks, tasks.known()),
         ("size", request.sizes, SIZES),
         ("backend", request.backends, backends),
         ("operator", request.operators, OPERATORS),
@@ -100,15 +124,16 @@ def cells(request: Request, *, references: bool = True) -> list[Cell]:
     check_names("method", request.methods, [m for task in chosen for m in task.methods])
     found: dict[Cell, None] = {}
     for task in chosen:
+        there = _backends(task, request, backends)
         variants = [v for v in task.variants if request.variants is None or v in request.variants]
         methods = [m for m in task.methods if request.methods is None or m in request.methods]
         wanted = [
             Cell(Case(task.name, variant, size, seed), backend, method, operator, precision, device, engine)
             for variant, size, seed, backend, device, precision, operator, method in product(
                 variants,
-                request.sizes,
+                _sizes(task, request.sizes),
                 request.seeds,
-                request.backends or backends,
+                there,
                 request.devices,
                 sorted(request.precisions, key=PRECISIONS.index),
                 request.operators,
@@ -116,14 +141,40 @@ def cells(request: Request, *, references: bool = True) -> list[Cell]:
             )
             for engine in _engines(request, backend, task.name, operator)
             if method == value_method(task, variant, methods)
-            or (operator == "gradient" and engine == engines.default(backend, task.name, operator))
+            or (operator == "gradient" and engine == tasks.engine(backend, task.name, operator))
         ]
+        wanted = [_by_value(cell) for cell in wanted]
         if references:
             found |= dict.fromkeys(reference for cell in wanted for reference in needed_by(cell))
         found |= dict.fromkeys(wanted)
     if not found:
         raise UsageError("nothing to run: the chosen tasks have none of the chosen variants and methods")
     return list(found)
+
+
+def _sizes(task: Task, asked: Sequence[str] | None) -> Sequence[str]:
+    """Those asked for that the task has."""
+    if asked is None:
+        return task.sizes[:1]
+    check_names(f"size of task {task.name}", asked, task.sizes)
+    return asked
+
+
+def _backends(task: Task, request: Request, known: Sequence[str]) -> list[str]:
+    """Those asked for that the task is written for; others' workers are their own affair."""
+    for name in request.backends or ():
+        if name not in task.backends and name not in request.others:
+            file = f": there is no {FILES[name]} in {task.folder}" if task.folder else ""
+            raise UsageError(f"task {task.name} is not written for {name}{file}")
+    return [name for name in request.backends or known if name in task.backends or name in request.others]
+
+
+def _by_value(cell: Cell) -> Cell:
+    """A model whose NumPy has no gradient by hand takes part by its value there."""
+    task = tasks.get(cell.case.task)
+    if task.folder is None or cell.backend != "numpy" or cell.operator != "gradient" or not tasks.limit(cell):
+        return cell
+    return replace(cell, operator="value")
 
 
 def value_method(task: Task, variant: str, methods: Sequence[str]) -> str:
@@ -141,9 +192,12 @@ def groups(chosen: Sequence[Cell]) -> Iterator[Group]:
     def key(cell: Cell) -> tuple[str, str, str, str]:
         return cell.case.task, cell.backend, cell.device, cell.precision
 
-    def order(cell: Cell) -> tuple[int, int, str, int, int]:
+    def order(cell: Cell) -> tuple[int, bool, bool, int, str, int, int]:
+        led = not tasks.get(cell.case.task).by_hand  # by whichever is good: those that can be come first
         return (
-            tasks.NAMES.index(cell.case.task),
+            tasks.known().index(cell.case.task),
+            led and dtype(cell.precision) != "float64",
+            led and cell.backend == "numpy" and cell.operator == "value",
             BACKENDS.index(cell.backend) if cell.backend in BACKENDS else len(BACKENDS),
             cell.backend,
             DEVICES.index(cell.device),

@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 from time import perf_counter
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 import numpy as np
@@ -18,9 +18,11 @@ from threadpoolctl import threadpool_info
 from diffprog import backends, tasks
 from diffprog.backends.base import Ask, Backend, Prepared, Unavailable, Unsupported
 from diffprog.measure import clock, finite_differences, gpu, memory, rates
+from diffprog.models.declaring import ModelConfig
+from diffprog.models.loading import Fault
 from diffprog.records import protocol
 from diffprog.records.cells import Gpu, Memory, Seconds
-from diffprog.spec import Arrays, dtype
+from diffprog.spec import Arrays, Task, dtype
 from diffprog.worker import answers, fitting, steady
 
 IDENTITY = 450
@@ -52,6 +54,7 @@ class Worker:
         self.backend = backends.get(request.backend)
         if request.precision == "tf32" and request.device != "cuda":
             raise Unsupported(f"tf32 is a mode of NVIDIA's matrix units: there is none on {request.device}")
+        self.double = request.precision == "float64"
         self.backend.open(request.precision, request.device, request.threads)
         seconds = since_start()
         used = self.backend.threads() | {
@@ -77,13 +80,12 @@ class Worker:
         start = perf_counter()
         with np.load(request.inputs) as file:
             self.inputs = {name: file[name] for name in file.files}
-        task = tasks.get(request.task)
-        config = task.configure(request.variant, request.size)
+        task, config = declared(request)
         if request.overrides:
             config = dataclasses.replace(config, **request.overrides)
         self.directions = self.inputs.pop("directions")
         self.operator, self.engine = request.operator, request.engine
-        self.kinks, self.tolerance = task.kinks(config), task.tolerance
+        self.kinks, self.tolerance, self.of_a_user = task.kinks(config), task.tolerance, task.folder is not None
         ask = Ask(request.operator, request.engine, self.directions[0])
         self.prepared = self.backend.prepare(request.task, config, request.method, self.inputs, ask)
         self.setup = perf_counter() - start
@@ -111,6 +113,7 @@ class Worker:
         if request.samples:
             arrays |= answers.after_sampling(cell, self.operator, arrays, may_keep=self.engine == "cudagraph")
         difference, identity = self._finite_differences(request.directions, arrays), self._identity(arrays)
+        noise, undetermined = self._rounding(arrays), self._undetermined(arrays)
         invariants = cell.work()
         arrays |= answers.outputs(cell)
         save(Path(request.arrays), arrays)
@@ -125,6 +128,9 @@ class Worker:
             finite_differences_tolerance=difference[1],
             identity=identity[0],
             identity_tolerance=identity[1],
+            noise=noise[1],
+            value_noise=noise[0],
+            undetermined=undetermined,
             gpu=None if told == Gpu() else told,
         )
 
@@ -154,6 +160,31 @@ class Worker:
         allowed = IDENTITY * eps
         return error, max(allowed, IDENTITY_SHARE * self.tolerance) if eps < 1e-12 else allowed
 
+    def _undetermined(self, arrays: Arrays) -> float | None:
+        """By how much two calls of a user's loss differ: a fresh one, and the one within the derivative."""
+        if not self.of_a_user or not np.isfinite(arrays["value"]):
+            return None
+        calls = [float(arrays["value"]), float(self.prepared.fetch_value(self.prepared.value()))]
+        if protocol.VALUE_ALONE in arrays:
+            calls.append(float(arrays[protocol.VALUE_ALONE]))
+        found = (max(calls) - min(calls)) / max(1.0, abs(calls[0]))
+        return found if np.isfinite(found) else None
+
+    def _rounding(self, arrays: Arrays) -> tuple[float | None, float | None]:
+        """How far a user's value and gradient move when every parameter moves by a unit in the last place."""
+        if not self.of_a_user or not self.double or not np.isfinite(arrays["value"]):
+            return None, None
+        theta, cell, value = self.inputs["params"], self.prepared, float(arrays["value"])
+        slope = arrays["gradient"] if self.operator == "gradient" else None
+        values, slopes = [0.0], [0.0]
+        for k in range(3):
+            moved = theta * (1 + np.finfo(np.float64).eps * np.random.default_rng(k).choice([-1.0, 1.0], theta.shape))
+            values.append(abs(cell.value_at(moved) - value) / max(1.0, abs(value)))
+            if slope is not None:
+                norm = float(np.linalg.norm(slope)) or 1.0
+                slopes.append(float(np.linalg.norm(cell.gradient_at(moved) - slope)) / norm)
+        return max(values), max(slopes)
+
     def sample(self, request: protocol.Sample) -> protocol.Reply:
         call = self.prepared.derivative if request.phase == "gradient" else self.prepared.value
         run = clock.looped(call, self.prepared.synchronise)
@@ -165,7 +196,7 @@ class Worker:
         self.say(protocol.Phase("set-up"))
         with np.load(request.inputs) as file:
             inputs = {name: file[name] for name in file.files}
-        config = tasks.get(request.task).configure(request.variant, request.size)
+        _, config = declared(request)
         source = inputs.get("fit_source", np.zeros_like(inputs["params"]))
         batches = fitting.minibatches(inputs)
         trainer = self.backend.trainer(request.task, config, request.method, batches, source)
@@ -197,7 +228,7 @@ class Worker:
             return protocol.Failure("unavailable", str(error), error.mend)
         except Unsupported as error:
             return protocol.Failure("unsupported", str(error))
-        except (fitting.NotFinite, answers.Kept) as error:
+        except (fitting.NotFinite, answers.Kept, Fault) as error:
             return protocol.Failure("error", str(error))
         except MemoryError as error:
             return protocol.Failure("out_of_memory", str(error) or "MemoryError")
@@ -208,6 +239,14 @@ class Worker:
                 traceback.print_exc()
             text = f"{type(error).__name__}: {error}".strip()
             return protocol.Failure("out_of_memory" if _is_out_of_memory(text) else "error", text)
+
+
+def declared(request: protocol.Prepare | protocol.Fit) -> tuple[Task, Any]:
+    """The task of a request and its configuration; a user's model is told by the parent, which has drawn its inputs."""
+    if not request.folder:
+        task = tasks.get(request.task)
+        return task, task.configure(request.variant, request.size)
+    return tasks.add(Path(request.folder)), ModelConfig(**request.config)  # type: ignore[arg-type]  # strings all
 
 
 def save(path: Path, arrays: Arrays) -> None:

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from diffprog import engines
+from diffprog import tasks
 from diffprog.agree.timings import VERDICTS
 from diffprog.report import format
 from diffprog.report.compare.comparison import CHANGES, Change, Comparison, Timing, rank, rank_time
@@ -65,7 +65,7 @@ def name(cell: Cell) -> str:
     text = f"{cell.case.key} {cell.backend} {cell.method}"
     if cell.operator != "gradient":
         text += f" {cell.operator}"
-    if cell.engine != engines.default(cell.backend, cell.case.task, cell.operator):
+    if cell.engine != tasks.engine(cell.backend, cell.case.task, cell.operator):
         text += f" ({cell.engine})"
     return f"{text} {cell.precision} {cell.device}"
 

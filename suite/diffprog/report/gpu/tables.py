@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from diffprog import engines
+from diffprog import tasks
 from diffprog.records.cells import Record
 from diffprog.report.run import growth
 from diffprog.spec import dtype
@@ -79,7 +79,7 @@ def compared(cells: pd.DataFrame) -> pd.DataFrame:
     added = []
     for row in found.to_dict("records"):
         name = (*(row[field] for field in _SAME[:-1]), dtype(row["precision"]))
-        usual = engines.default(row["backend"], row["task"], row["operator"])
+        usual = tasks.engine(row["backend"], row["task"], row["operator"])
         host = known.get((*name, row["engine"])) or known.get((*name, usual)) or {}
         extent_name, extent = growth.extent(row["task"], row["variant"], row["size"])
         new: dict[str, Any] = {"extent_name": extent_name, "extent": extent}

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from diffprog import engines
+from diffprog import tasks
 from diffprog.agree.timings import NOISE
 from diffprog.drawing.style import COLOURS
 from diffprog.records.cells import Record
@@ -33,7 +33,7 @@ _CAPTIONS = {
 
 def _noted(row: dict[str, Any]) -> dict[str, str]:
     """The engine where it is not the default: what a reader need not be told is left out."""
-    usual = engines.default(row["backend"], row["task"], row["operator"])
+    usual = tasks.engine(row["backend"], row["task"], row["operator"])
     return {"engine_note": "" if row["engine"] == usual else row["engine"]}
 
 

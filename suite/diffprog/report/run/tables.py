@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from diffprog import engines, tasks
+from diffprog import tasks
 from diffprog.agree import errors
 from diffprog.agree.timings import NOISE
 from diffprog.errors import UsageError
@@ -40,7 +40,7 @@ _PAIRS = ("case", "operator", "precision", "device", "first", "second", *PAIR_ER
 def label(record: Record) -> str:
     """A short name that is unique among the cells of one case, precision and device: ``torch · reverse``."""
     name = f"{record.backend} · {record.method}"
-    if record.engine != engines.default(record.backend, record.task, record.operator):
+    if record.engine != tasks.engine(record.backend, record.task, record.operator):
         name += f" · {record.engine}"
     return name if record.operator == "gradient" else f"{name} · {record.operator}"
 

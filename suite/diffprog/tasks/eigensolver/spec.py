@@ -16,6 +16,7 @@ from diffprog.errors import UsageError
 from diffprog.spec import Array, Arrays, Block, Fit, Layout, Task
 from diffprog.tasks.eigensolver import fermions, hamiltonian, krylov
 from diffprog.tasks.eigensolver.demand import demand
+from diffprog.tasks.eigensolver.limits import LIMITS
 
 
 @dataclass(frozen=True)
@@ -174,4 +175,5 @@ TASK = Task(
         rate=0.01,
         draw=draw,
     ),
+    limits=LIMITS,
 )

@@ -16,6 +16,7 @@ from diffprog.errors import UsageError
 from diffprog.spec import Approximation, Array, Arrays, Block, Fit, Layout, Task
 from diffprog.tasks.flow import data, ising, quadratic, targets
 from diffprog.tasks.flow.demand import demand
+from diffprog.tasks.flow.limits import LIMITS
 
 VARIATIONAL = ("ising", "ring", "correlated")
 """Variants that carry noise forwards to a target density; the others carry data backwards to noise."""
@@ -231,4 +232,5 @@ TASK = Task(
     bound=bound,
     describe=lambda config: data.describe(config.source),
     fit=Fit(variants=("density", *VARIATIONAL), size="small", steps=500, rate=0.01, draw=draw_fit),
+    limits=LIMITS,
 )

@@ -15,6 +15,7 @@ from diffprog.errors import UsageError
 from diffprog.spec import Array, Arrays, Block, Fit, Layout, Task
 from diffprog.tasks.qcbm import circuit, targets
 from diffprog.tasks.qcbm.demand import demand
+from diffprog.tasks.qcbm.limits import LIMITS
 
 
 @dataclass(frozen=True)
@@ -183,4 +184,6 @@ TASK = Task(
         rate=0.1,
         draw=draw,
     ),
+    engines={("julia", "value"): "yao", ("julia", "gradient"): "yao"},
+    limits=LIMITS,
 )

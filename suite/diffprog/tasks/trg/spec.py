@@ -15,6 +15,7 @@ from diffprog.errors import UsageError
 from diffprog.spec import Array, Arrays, Block, Fit, Layout, Task
 from diffprog.tasks.trg import fit, lattice
 from diffprog.tasks.trg.demand import demand
+from diffprog.tasks.trg.limits import LIMITS
 
 ETA = 1e-12
 """Broadening η of F = 1/d to d/(d² + η) in the reverse rule of the SVD, d = s_j − s_i with max|T| = 1."""
@@ -164,4 +165,5 @@ TASK = Task(
     loose=loose,
     undefined=undefined,
     fit=Fit(variants=("classic", "disordered"), size="small", steps=100, rate=0.01, draw=fit.draw),
+    limits=LIMITS,
 )

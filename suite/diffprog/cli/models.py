@@ -1,0 +1,82 @@
+"""Tasks from outside, as commands are given them: a folder, or what an installed distribution brings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+
+from diffprog import tasks
+from diffprog.errors import UsageError
+
+GROUP = "diffprog.tasks"
+"""The group of entry points by which a distribution names its tasks: ``name = "package.of.the.folder"``."""
+
+
+def named(asked: Sequence[str] | None) -> tuple[str, ...] | None:
+    """The names of the tasks asked for, each known from now on; folders and what is installed are looked up.
+
+    Raises:
+        UsageError: for a folder that is no task, or two tasks of one name.
+    """
+    return None if asked is None else tuple(dict.fromkeys(name_of(one) for one in asked))
+
+
+def name_of(asked: str) -> str:
+    """The name of one task, a folder or a name; see `named`."""
+    if looks_like_a_folder(asked):
+        return tasks.add(Path(asked).expanduser()).name
+    if asked not in tasks.known():
+        for point in installed():
+            if point.name == asked:
+                return add(point)
+        if Path(asked).is_dir():  # a name that is none, of a folder that is there
+            return tasks.add(Path(asked)).name
+    return asked
+
+
+def looks_like_a_folder(asked: str) -> bool:
+    """Whether a task is given by its folder: by a path with a separator in it, or a dot or tilde before it."""
+    return os.sep in asked or (os.altsep or os.sep) in asked or asked[:1] in (".", "~")
+
+
+def installed() -> list[EntryPoint]:
+    """The tasks that distributions bring, by name.
+
+    Raises:
+        UsageError: if two have one name.
+    """
+    found = sorted(entry_points(group=GROUP), key=lambda point: point.name)
+    for one, other in pairwise(found):
+        if one.name == other.name and one.value != other.value:
+            raise UsageError(
+                f"two tasks are called {one.name}: {origin(one)} and {origin(other)}; uninstall one of them"
+            )
+    return found
+
+
+def origin(point: EntryPoint) -> str:
+    """The distribution that brings a task, with its version."""
+    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else point.value
+
+
+def add(point: EntryPoint) -> str:
+    """Makes a distribution's task known; returns its name.
+
+    Raises:
+        UsageError: if what it names is no folder of a task, or is called otherwise than it says.
+    """
+    try:
+        found = find_spec(point.value)
+    except (ImportError, ValueError) as error:
+        raise UsageError(f"the task {point.name} of {origin(point)} cannot be found ({error})") from error
+    places = list(found.submodule_search_locations or ()) if found is not None else []
+    if not places:
+        raise UsageError(f"the task {point.name} of {origin(point)} is not there: {point.value} is no package")
+    task = tasks.add(Path(places[0]))
+    if task.name != point.name:
+        raise UsageError(f"{origin(point)} calls a task {point.name} whose folder is called {task.name}")
+    return task.name

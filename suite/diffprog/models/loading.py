@@ -1,0 +1,140 @@
+"""Finds and imports the files of a model's folder, and says what is wrong with them in the user's words."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from diffprog.errors import UsageError
+
+DECLARATION = "task.py"
+FILES = {"numpy": "on_numpy.py", "torch": "on_torch.py", "jax": "on_jax.py", "julia": "on_julia.jl"}
+"""The file of each backend."""
+SHOWN = ("picture.py", "learned.py")
+"""Files that no worker runs."""
+HASHED = (".py", ".jl", ".toml", ".npz", ".npy", ".csv", ".json", ".txt")
+_LEAVE_OUT = ("baselines", "__pycache__", "reports", ".git")
+_OWN = "diffprog_model_"
+"""What the modules of models are called, so that none takes the place of another."""
+
+
+class Fault(Exception):
+    """A user's file is wrong, or what it computes: the text says where and what, in the user's words."""
+
+
+def name_of(folder: Path) -> str:
+    """The task's name: the folder's.
+
+    Raises:
+        UsageError: if it cannot name one.
+    """
+    name = folder.resolve().name
+    if not name.replace("-", "_").isidentifier():
+        raise UsageError(f"the folder {folder} cannot name a task: letters, digits, - and _ make a name")
+    return name
+
+
+def backends(folder: Path) -> tuple[str, ...]:
+    """The backends that the folder has a file for."""
+    return tuple(backend for backend, file in FILES.items() if (folder / file).is_file())
+
+
+def check(folder: Path) -> None:
+    """Raises UsageError where the folder is none, or no task."""
+    if not folder.is_dir():
+        what = "is not a folder" if folder.exists() else "does not exist"
+        raise UsageError(f"{folder} {what}; `diffprog new {folder.name or 'NAME'}` makes the folder of a task")
+    if not (folder / DECLARATION).is_file():
+        raise UsageError(f"{folder} is no task: it has no {DECLARATION} (docs/own-tasks.md)")
+    if not backends(folder):
+        raise UsageError(f"{folder} has no model: write loss(params, data) into one of {', '.join(FILES.values())}")
+    for path in folder.glob("*.py"):
+        if path.name not in (DECLARATION, *FILES.values(), *SHOWN) and _shadowed(path):
+            raise UsageError(
+                f"{path} would not be imported: Python has another module called {path.stem}; rename the file"
+            )
+
+
+def _shadowed(path: Path) -> bool:
+    try:
+        found = importlib.util.find_spec(path.stem)
+    except (ImportError, ValueError):
+        return False
+    return found is not None and (found.origin is None or Path(found.origin).resolve() != path.resolve())
+
+
+def module(folder: Path, file: str) -> ModuleType:
+    """Imports a file of the folder, afresh; what lies beside it can be imported too.
+
+    Raises:
+        Fault: with file, line and reason.
+    """
+    path = folder.resolve() / file
+    name = f"{_OWN}{name_of(folder).replace('-', '_')}_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise Fault(f"{folder / file}: there is no such file")
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # last: nothing of Python's or of an installed package is hidden by it
+    made = importlib.util.module_from_spec(spec)
+    sys.modules[name] = made
+    try:
+        spec.loader.exec_module(made)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise Fault(told(error, folder)) from error
+    return made
+
+
+def optional(folder: Path, stem: str) -> ModuleType | None:
+    """A module of the folder, such as its ``picture``; None where there is none."""
+    return module(folder, f"{stem}.py") if (folder / f"{stem}.py").is_file() else None
+
+
+def function(
+    made: ModuleType, name: str, folder: Path, file: str, arguments: str = "params, data"
+) -> Callable[..., Any]:
+    """A function of a user's module.
+
+    Raises:
+        Fault: if there is none of that name.
+    """
+    found = getattr(made, name, None)
+    if not callable(found):
+        what = "has no function" if found is None else "has something else than a function called"
+        raise Fault(f"{folder / file}: the file {what} {name}; write `def {name}({arguments}):`")
+    return found  # type: ignore[no-any-return]
+
+
+def told(error: BaseException, folder: Path) -> str:
+    """An exception in the user's words: their file and line, the kind and the message, and what may mend it."""
+    home = folder.resolve()
+    if isinstance(error, SyntaxError):
+        where = f"{folder / Path(error.filename or '').name}:{error.lineno}"
+        return f"{where}: {error.msg}"
+    where = str(folder)
+    for frame in traceback.extract_tb(error.__traceback__):
+        path = Path(frame.filename)
+        if path.is_absolute() and path.resolve().is_relative_to(home):
+            where = f"{folder / path.resolve().relative_to(home)}:{frame.lineno}"
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        text = f"the package {error.name} is not installed; python -m pip install {error.name.partition('.')[0]}"
+    return f"{where}: {text[:600]}"
+
+
+def source_hash(folder: Path) -> str:
+    """A hash of the files that define the model on all backends, and of the data beside them."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        inner = path.relative_to(folder)
+        counts = path.suffix in HASHED and not {*inner.parts} & {*_LEAVE_OUT} and inner.name not in SHOWN
+        if counts and path.is_file():
+            digest.update(inner.as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]

@@ -1,0 +1,66 @@
+"""A user's model in NumPy: its value, and its gradient where there is one by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffprog.models import arrays, checking, loading
+from diffprog.models.declaring import NO_GRADIENT, ModelConfig
+from diffprog.spec import Array, Functions
+
+FILE = loading.FILES["numpy"]
+
+
+def build(config: ModelConfig, method: str) -> Functions:
+    """The functions of the model in a folder.
+
+    Raises:
+        Fault: with file, line and reason.
+        NotImplementedError: from a gradient that is not written.
+    """
+    folder, shapes = Path(config.folder), config.shapes
+    made = loading.module(folder, FILE)
+    where = str(folder / FILE)
+    loss = loading.function(made, "loss", folder, FILE)
+    checking.signature(loss, where)
+    by_hand = getattr(made, "gradient", None)
+    shown = getattr(made, "outputs", None)
+    names = arrays.pieces(shapes)
+
+    def of(theta: Array) -> dict[str, Any]:
+        return {name: theta[start:stop].reshape(shape) if shape else theta[start] for name, start, stop, shape in names}
+
+    def value(theta: Array, data: Mapping[str, Array]) -> Any:
+        return loss(of(theta), data)
+
+    def check(theta: Array, data: Mapping[str, Array]) -> None:
+        before = {"params": theta.copy(), **{name: x.copy() for name, x in data.items()}}
+        found = np.asarray(checking.Guarded(value, folder, lambda error: "")(theta, data))
+        checking.unchanged(before, {"params": theta, **data}, where)
+        checking.value(found, found.shape, found.dtype.kind, str(found.dtype), str(theta.dtype), where)
+
+    def gradient(theta: Array, data: Mapping[str, Array]) -> tuple[Any, Array]:
+        if by_hand is None:
+            raise NotImplementedError(NO_GRADIENT)
+        found = by_hand(of(theta), data)
+        if not (isinstance(found, tuple) and len(found) == 2):
+            raise loading.Fault(
+                f"{where}: gradient must return the loss and a dict of gradients: `return value, slopes`"
+            )
+        return found[0], arrays.unnamed(found[1], shapes, f"{where}: gradient")
+
+    def outputs(theta: Array, data: Mapping[str, Array]) -> dict[str, Any]:
+        return {} if shown is None else checking.outputs(shown(of(theta), data), where)
+
+    return Functions(
+        value,
+        checking.Guarded(gradient, folder, lambda error: ""),
+        checking.Guarded(outputs, folder, lambda error: ""),
+        lambda theta, data: {"parameters": theta.size},
+        made_with="hand",
+        check=check,
+    )

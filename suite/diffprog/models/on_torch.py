@@ -1,0 +1,97 @@
+"""A user's model in PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from diffprog.models import arrays, checking, loading
+from diffprog.models.declaring import ModelConfig
+from diffprog.spec import Functions
+
+FILE = loading.FILES["torch"]
+
+
+def build(config: ModelConfig, method: str) -> Functions:
+    """The functions of the model in a folder.
+
+    Raises:
+        Fault: with file, line and reason.
+    """
+    folder = Path(config.folder)
+    made = loading.module(folder, FILE)
+    where = str(folder / FILE)
+    user = loading.function(made, "loss", folder, FILE)
+    checking.signature(user, where)
+    shown = getattr(made, "outputs", None)
+    pieces = arrays.pieces(config.shapes)
+
+    def of(theta: Any) -> dict[str, Any]:
+        return {name: theta[start:stop].reshape(shape) for name, start, stop, shape in pieces}
+
+    def loss(theta: Any, data: dict[str, Any]) -> Any:
+        return user(of(theta), data)
+
+    def gradient(theta: Any, data: dict[str, Any]) -> tuple[Any, Any]:
+        leaf = theta.detach().requires_grad_()
+        found = loss(leaf, data)
+        (theta_bar,) = torch.autograd.grad(found, leaf)
+        return found.detach(), theta_bar
+
+    def outputs(theta: Any, data: dict[str, Any]) -> dict[str, Any]:
+        with torch.no_grad():
+            found = {} if shown is None else checking.outputs(shown(of(theta), data), where)
+        return {name: torch.as_tensor(x).detach() for name, x in found.items()}
+
+    return Functions(
+        torch.no_grad()(loss),
+        gradient,
+        checking.Guarded(outputs, folder, hint),
+        lambda theta, data: {"parameters": theta.numel()},
+        made_with="eager",
+        loss=loss,
+        check=lambda theta, data: check(loss, theta, data, folder, where),
+    )
+
+
+def check(loss: Any, theta: Any, data: dict[str, Any], folder: Path, where: str) -> None:
+    """Asks the loss once, before anything is timed.
+
+    Raises:
+        Fault: if it is no differentiable number, or changes its inputs.
+    """
+    before = {"params": theta.clone(), **{name: x.clone() for name, x in data.items()}}
+    leaf = theta.detach().clone().requires_grad_()
+
+    def asked() -> Any:
+        return loss(leaf, data)
+
+    found = checking.Guarded(asked, folder, hint)()
+    if not isinstance(found, torch.Tensor):
+        raise loading.Fault(
+            f"{where}: loss returns a {type(found).__name__}, not a tensor: .item(), float() or NumPy cuts it off from "
+            "its parameters"
+        )
+    host = {name: x.detach().cpu().numpy() for name, x in {"params": leaf, **data}.items()}
+    checking.unchanged({name: x.cpu().numpy() for name, x in before.items()}, host, where)
+    number = found.detach().cpu().numpy()
+    checking.value(number, number.shape, number.dtype.kind, str(number.dtype), str(theta.cpu().numpy().dtype), where)
+    if not found.requires_grad:
+        raise loading.Fault(
+            f"{where}: loss does not depend on its parameters as autograd sees it: .detach(), .item() or NumPy cuts it "
+            "off"
+        )
+
+
+def hint(error: BaseException) -> str:
+    """What may mend a common mistake."""
+    text = str(error)
+    if "leaf Variable that requires grad" in text or "modified by an inplace operation" in text:
+        return "the parameters are changed in place: work on a copy"
+    if "numpy() on Tensor that requires grad" in text:
+        return "NumPy cannot be used on parameters: use torch's own functions"
+    if "must have the same dtype" in text or "expected scalar type" in text or "same dtype" in text:
+        return "something in it is made in another dtype than the parameters: pass dtype=params[...].dtype"
+    return ""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from diffprog.records.cells import Record
+from diffprog.report import build
+from diffprog.report.run.notes import notes
 from tests.models.conftest import JAX, NUMPY, TASK, TORCH, Folder, Own
 
 TERM = "(Z[:, 1] ** 2).sum()"
@@ -130,11 +133,20 @@ def test_a_loss_that_draws_its_own_random_numbers_is_not_deterministic(
     assert found[other].outcome == "ok", found[other].reason
 
 
-def test_a_parameter_without_influence_is_named_and_no_error(folder: Folder, own: Own) -> None:
+def test_a_parameter_without_influence_is_named_and_no_error(folder: Folder, own: Own, tmp_path: Path) -> None:
     losses = {name: text.replace(' + params["b"]', "") for name, text in (("torch", TORCH), ("jax", JAX))}
-    for record in own(folder(**losses)):
+    records = own(folder(**losses))
+    for record in records:
         assert record.outcome == "ok", record.reason
         assert record.agreement is not None and record.agreement.zero_blocks == ("b",)
+    zero, led = notes(tmp_path / "run", records)  # in the terminal and on the page
+    assert zero == (
+        "mine-model-tiny-seed0: the gradient of b is zero throughout (torch, jax): the loss does not depend on it, at "
+        "these inputs at least."
+    )
+    assert led.startswith("mine has no reference by hand: torch is what the others are judged by, since its gradient")
+    page = build.write(tmp_path / "run").read_text()
+    assert zero in page and led in page
 
 
 SHOWN = "\n\ndef outputs(params, data):\n    return {}\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import inspect
 import json
 import math
@@ -166,9 +167,14 @@ def has_gradient(folder: Path) -> bool:
 
 def _known_settings(made: ModuleType, where: Path) -> None:
     for name in vars(made):
-        close = nearest(name, SETTINGS)
-        if name.isupper() and name not in SETTINGS and close:
-            raise UsageError(f"{where}: {name} is no setting of a task; there are {', '.join(SETTINGS)}{close}")
+        like = (
+            difflib.get_close_matches(name, SETTINGS, 1, cutoff=0.8) if name.isupper() and name not in SETTINGS else []
+        )
+        if like:
+            raise UsageError(
+                f"{where}: {name} is no setting of a task; did you mean {like[0]}? If it is a constant of your own, "
+                f"give it another name; the settings are {', '.join(SETTINGS)}"
+            )
 
 
 def _names(made: ModuleType, setting: str, default: tuple[str, ...], where: Path) -> tuple[str, ...]:

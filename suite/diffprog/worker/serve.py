@@ -17,18 +17,13 @@ from threadpoolctl import threadpool_info
 
 from diffprog import backends, tasks
 from diffprog.backends.base import Ask, Backend, Prepared, Unavailable, Unsupported
-from diffprog.measure import clock, finite_differences, gpu, memory, rates
+from diffprog.measure import clock, evidence, gpu, memory, rates
 from diffprog.models.declaring import ModelConfig
 from diffprog.models.loading import Fault
 from diffprog.records import protocol
 from diffprog.records.cells import Gpu, Memory, Seconds
 from diffprog.spec import Arrays, Task, dtype
 from diffprog.worker import answers, fitting, steady
-
-IDENTITY = 450
-"""Roundings that the two sides of the adjoint identity may differ by, at least: 1e-13 in float64."""
-IDENTITY_SHARE = 1e-3
-"""And a task's tolerance times this, where its condition number loses more digits."""
 
 
 class Worker:
@@ -134,56 +129,32 @@ class Worker:
             gpu=None if told == Gpu() else told,
         )
 
-    def _finite_differences(self, directions: int, arrays: Arrays) -> tuple[float | None, float | None]:
-        """The derivative against differences of the cell's own value or gradient, along the host's directions."""
-        theta, cell = self.inputs["params"], self.prepared
-        if not directions or self.operator == "value" or not np.isfinite(arrays[self.operator]).all():
-            return None, None
-        floor = max(finite_differences.ROUNDING, self.kinks)
-        if self.operator == "gradient":
-            chosen = self.directions[:directions]
-            return finite_differences.check(cell.value_at, theta, arrays["gradient"], chosen, floor)
-        of_value = self.operator == "jvp"
-        function, scale = (cell.value_at, cell.gradient_at(theta)) if of_value else (cell.gradient_at, arrays["hvp"])
-        return finite_differences.check_along(
-            function, theta, arrays[self.operator], self.directions[0], float(np.linalg.norm(scale)), floor
-        )
+    def _finite_differences(self, directions: int, arrays: Arrays) -> evidence.Found:
+        """Along the host's directions."""
+        derivative, chosen = arrays[self.operator], self.directions[:directions]
+        return evidence.differences(self.prepared, self.operator, self.inputs["params"], derivative, chosen, self.kinks)
 
-    def _identity(self, arrays: Arrays) -> tuple[float | None, float | None]:
-        """The adjoint identity ⟨1, J v⟩ = ⟨Jᵀ 1, v⟩ of a jvp with the backend's own gradient, relative to ‖g‖."""
-        if self.operator != "jvp" or not np.isfinite(arrays["jvp"]).all():
+    def _identity(self, arrays: Arrays) -> evidence.Found:
+        if self.operator != "jvp":
             return None, None
-        gradient = self.prepared.gradient_at(self.inputs["params"]).astype(np.float64)
-        direction = self.directions[0].astype(arrays["jvp"].dtype).astype(np.float64)
-        error = abs(float(arrays["jvp"]) - float(gradient @ direction)) / (float(np.linalg.norm(gradient)) or 1.0)
-        eps = float(np.finfo(arrays["jvp"].dtype).eps)
-        allowed = IDENTITY * eps
-        return error, max(allowed, IDENTITY_SHARE * self.tolerance) if eps < 1e-12 else allowed
+        theta, direction = self.inputs["params"], self.directions[0]
+        return evidence.identity(self.prepared, theta, direction, arrays["jvp"], self.tolerance)
 
     def _undetermined(self, arrays: Arrays) -> float | None:
-        """By how much two calls of a user's loss differ: a fresh one, and the one within the derivative."""
+        """By how much calls of a user's loss differ: a fresh one, and the one within the derivative."""
         if not self.of_a_user or not np.isfinite(arrays["value"]):
             return None
         calls = [float(arrays["value"]), float(self.prepared.fetch_value(self.prepared.value()))]
         if protocol.VALUE_ALONE in arrays:
             calls.append(float(arrays[protocol.VALUE_ALONE]))
-        found = (max(calls) - min(calls)) / max(1.0, abs(calls[0]))
-        return found if np.isfinite(found) else None
+        return evidence.undetermined(calls)
 
     def _rounding(self, arrays: Arrays) -> tuple[float | None, float | None]:
-        """How far a user's value and gradient move when every parameter moves by a unit in the last place."""
+        """What rounding does to a user's value and gradient."""
         if not self.of_a_user or not self.double or not np.isfinite(arrays["value"]):
             return None, None
-        theta, cell, value = self.inputs["params"], self.prepared, float(arrays["value"])
         slope = arrays["gradient"] if self.operator == "gradient" else None
-        values, slopes = [0.0], [0.0]
-        for k in range(3):
-            moved = theta * (1 + np.finfo(np.float64).eps * np.random.default_rng(k).choice([-1.0, 1.0], theta.shape))
-            values.append(abs(cell.value_at(moved) - value) / max(1.0, abs(value)))
-            if slope is not None:
-                norm = float(np.linalg.norm(slope)) or 1.0
-                slopes.append(float(np.linalg.norm(cell.gradient_at(moved) - slope)) / norm)
-        return max(values), max(slopes)
+        return evidence.rounding(self.prepared, self.inputs["params"], float(arrays["value"]), slope)
 
     def sample(self, request: protocol.Sample) -> protocol.Reply:
         call = self.prepared.derivative if request.phase == "gradient" else self.prepared.value

@@ -163,9 +163,9 @@ class Functions:
     for gradients. ``jvp`` and ``hvp`` of ``(theta, data, v)`` return ``(loss, dL/dθ·v)`` and ``(loss, d²L/dθ²·v)``;
     None where an engine makes them from ``loss``, or there are none. ``switches`` are by device what the task chose
     among the framework's algorithms, for the record. ``expert`` is the same loss and gradient for the engine of that
-    name, None where there is no such form. ``check`` is asked once with ``(theta, data)``, before anything is timed; it raises
-    what is wrong with them. ``parts`` is ``gradient`` for a model of several parameters, differentiated by each of them as
-    its author would: θ is cut before, and not differentiated through. It is what is timed.
+    name, None where there is no such form. ``check`` is asked once with ``(theta, data)``, before anything is timed; it
+    raises what is wrong with them. ``parts`` is ``gradient`` for a model of several parameters, differentiated by each
+    of them as its author would: θ is cut before, and not differentiated through. It is what is timed.
     """
 
     value: Callable[[Any, Any], Any]

@@ -176,4 +176,5 @@ TASK = Task(
         draw=draw,
     ),
     limits=LIMITS,
+    goals={"dense": 3.0},
 )

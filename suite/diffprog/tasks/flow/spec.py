@@ -233,4 +233,11 @@ TASK = Task(
     describe=lambda config: data.describe(config.source),
     fit=Fit(variants=("density", *VARIATIONAL), size="small", steps=500, rate=0.01, draw=draw_fit),
     limits=LIMITS,
+    goals={"discrete": 3.0},
+    explained={
+        "discrete": "each matrix product has two more in reverse: the products alone come to 3 values",
+        "checkpointed": "the forward pass is computed again between checkpoints",
+        "backsolve": "the state is integrated a second time, backwards, together with its adjoint",
+        "library": "the adaptive solver chooses the steps of the adjoint anew",
+    },
 )

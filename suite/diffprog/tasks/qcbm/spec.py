@@ -186,4 +186,9 @@ TASK = Task(
     ),
     engines={("julia", "value"): "yao", ("julia", "gradient"): "yao"},
     limits=LIMITS,
+    goals={"adjoint": 4.0},
+    explained={
+        "adjoint": "ψ forwards, then ψ and λ back and an inner product for each gate: about 4 circuits",
+        "parameter_shift": "two circuits a parameter: 2P = {twice} evaluations",
+    },
 )

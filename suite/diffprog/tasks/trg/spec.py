@@ -166,4 +166,5 @@ TASK = Task(
     undefined=undefined,
     fit=Fit(variants=("classic", "disordered"), size="small", steps=100, rate=0.01, draw=fit.draw),
     limits=LIMITS,
+    goals={"reverse": 4.0},
 )

@@ -233,14 +233,14 @@ class _Judgement:
 
     def _zero_blocks(self) -> tuple[str, ...]:
         """Parameters whose gradient is zero throughout: it may be so, and may be a mistake."""
-        if self.task.folder is None or self.layout is None or self.cell.operator != "gradient":
+        if self.task.by_hand or self.layout is None or self.cell.operator != "gradient":
             return ()
         parts = self.layout.split(self.arrays["gradient"])
         return tuple(name for name, part in parts.items() if not np.any(part))
 
     def _blocks(self, x: Array, y: Array, allowed: float) -> str:
         """Which named parameters differ and which do not, where a user's model has several."""
-        if self.task.folder is None or self.layout is None or len(self.layout.blocks) < 2 or x.size != self.layout.size:
+        if self.task.by_hand or self.layout is None or len(self.layout.blocks) < 2 or x.size != self.layout.size:
             return ""
         ours, theirs = self.layout.split(x), self.layout.split(y)
         return _listed({name: errors.relative(ours[name], theirs[name], self.scale) for name in ours}, allowed)
@@ -251,10 +251,10 @@ class _Judgement:
             self.reasons.insert(
                 0,
                 f"not deterministic: two calls of loss with the same inputs differ by {result.undetermined:.1e}; "
-                "draw random numbers in task.py",
+                + ("draw random numbers in task.py" if self.task.folder else "give it random numbers as data"),
             )
         difference, bound = result.finite_differences, result.finite_differences_tolerance
-        if self.task.folder is not None and bound is not None and bound > CONVERGED:
+        if not self.task.by_hand and bound is not None and bound > CONVERGED:
             self.reasons.append(
                 f"finite differences do not converge here (they are sure to {bound:.0e}): the loss has kinks, steps or "
                 "noise"

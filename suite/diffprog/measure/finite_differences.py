@@ -23,6 +23,13 @@ CONVERGED = 1e-9
 """Relative. Before this, a step that makes things worse may have been too large, and a smaller one is tried."""
 
 
+def unit_directions(parameters: int, count: int, seed: int) -> Array:
+    """Random unit vectors, (count, P)."""
+    drawn = np.random.default_rng([seed, 1]).standard_normal((count, parameters))
+    unit: Array = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    return unit
+
+
 @dataclass(frozen=True)
 class Derivative:
     """d/dt f(x + t v) at t = 0, of the shape of f, and an estimate of its absolute error (of its norm)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,23 @@ def build(config: ModelConfig, method: str) -> Functions:
         Fault: with file, line and reason.
         NotImplementedError: from a gradient that is not written.
     """
-    folder, shapes = Path(config.folder), config.shapes
+    folder = Path(config.folder)
     made = loading.module(folder, FILE)
-    where = str(folder / FILE)
     loss = loading.function(made, "loss", folder, FILE)
+    by_hand, shown = getattr(made, "gradient", None), getattr(made, "outputs", None)
+    return functions(loss, by_hand, shown, config.shapes, folder, str(folder / FILE))
+
+
+def functions(
+    loss: Callable[..., Any],
+    by_hand: Callable[..., Any] | None,
+    shown: Callable[..., Any] | None,
+    shapes: arrays.Shapes,
+    folder: Path,
+    where: str,
+) -> Functions:
+    """The functions of a loss, and of its gradient by hand; see `models.on_torch.functions`."""
     checking.signature(loss, where)
-    by_hand = getattr(made, "gradient", None)
-    shown = getattr(made, "outputs", None)
     names = arrays.pieces(shapes)
 
     def of(theta: Array) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,26 @@ def build(config: ModelConfig, method: str) -> Functions:
     made = loading.module(folder, FILE)
     where = str(folder / FILE)
     user = loading.function(made, "loss", folder, FILE)
+    return functions(user, getattr(made, "outputs", None), config.shapes, folder, where)
+
+
+def functions(
+    user: Callable[..., Any], shown: Callable[..., Any] | None, shapes: arrays.Shapes, folder: Path, where: str
+) -> Functions:
+    """The functions of a loss.
+
+    Args:
+        user: loss(params, data).
+        shown: outputs(params, data), if there is one.
+        shapes: of the parameters.
+        folder: where the user's code lies.
+        where: what it is called in sentences.
+
+    Raises:
+        Fault: if it cannot be called with params and data.
+    """
     checking.signature(user, where)
-    shown = getattr(made, "outputs", None)
-    pieces = arrays.pieces(config.shapes)
+    pieces = arrays.pieces(shapes)
 
     def of(theta: Any) -> dict[str, Any]:
         return {name: theta[start:stop].reshape(shape) for name, start, stop, shape in pieces}
@@ -61,7 +79,7 @@ def build(config: ModelConfig, method: str) -> Functions:
         made_with="eager",
         loss=loss,
         parts=parts,
-        check=lambda theta, data: check(loss, theta, data, config.shapes, folder, where),
+        check=lambda theta, data: check(loss, theta, data, shapes, folder, where),
     )
 
 

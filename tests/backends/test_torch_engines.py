@@ -15,7 +15,7 @@ from diffprog.backends.base import Ask, Prepared, Unsupported
 from diffprog.measure import finite_differences
 from diffprog.spec import Array, Arrays
 from diffprog.tasks.trg.exact import CRITICAL
-from diffprog.tasks.trg.spec import TrgConfig
+from diffprog.tasks.trg.problem import TrgConfig
 
 torch = pytest.importorskip("torch")
 

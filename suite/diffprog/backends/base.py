@@ -164,6 +164,13 @@ def in_precision(inputs: Arrays, precision: str) -> Arrays:
     }
 
 
+def in_a_row(derivative: Any, fetch: Callable[[Any], Array]) -> Array:
+    """A derivative on the host; one in parts, such as a user's model has, as one flat array."""
+    if not isinstance(derivative, tuple):
+        return fetch(derivative)
+    return np.concatenate([fetch(part).reshape(-1) for part in derivative])
+
+
 def by_hand(function: Callable[..., Any], *arguments: Any) -> Bare:
     """The bare loop for a framework whose calls return finished results."""
 

@@ -22,7 +22,7 @@ def derivative(functions: Functions, ask: Ask) -> Callable[..., Any]:
         Unsupported: if the mode cannot do the operator, or the method is a rule of its own for gradients.
     """
     if ask.operator == "value" or (ask.operator, ask.engine) == ("gradient", "reverse"):
-        return functions.gradient
+        return functions.parts or functions.gradient
     if (ask.operator, ask.engine) not in _MODES:
         raise Unsupported(f"{ask.engine} mode cannot make a {ask.operator}")
     if functions.loss is None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from diffprog.models import arrays, checking, loading
@@ -35,16 +36,25 @@ def build(config: ModelConfig, method: str) -> Functions:
     def loss(theta: Any, data: dict[str, Any]) -> Any:
         return user(of(theta), dict(data))
 
+    def parts(theta: Any, data: dict[str, Any]) -> tuple[Any, tuple[Any, ...]]:
+        found, slopes = jax.value_and_grad(user)(of(theta), dict(data))
+        return found, tuple(slopes[name] for name, *_ in pieces)
+
+    def gradient(theta: Any, data: dict[str, Any]) -> tuple[Any, Any]:
+        found, slopes = parts(theta, data)
+        return found, jnp.concatenate([slope.reshape(-1) for slope in slopes])
+
     def outputs(theta: Any, data: dict[str, Any]) -> dict[str, Any]:
         return {} if shown is None else checking.outputs(shown(of(theta), dict(data)), where)
 
     return Functions(
         loss,
-        jax.value_and_grad(loss),
+        gradient,
         checking.Guarded(outputs, folder, hint),
         lambda theta, data: {"parameters": theta.size},
         made_with="jit",
         loss=loss,
+        parts=parts,
         check=lambda theta, data: check(loss, theta, data, folder, where),
     )
 

@@ -34,11 +34,15 @@ def build(config: ModelConfig, method: str) -> Functions:
     def loss(theta: Any, data: dict[str, Any]) -> Any:
         return user(of(theta), data)
 
+    def parts(theta: Any, data: dict[str, Any]) -> tuple[Any, tuple[Any, ...]]:
+        leaves = {name: leaf.requires_grad_() for name, leaf in of(theta.detach()).items()}
+        found = user(leaves, data)
+        slopes = torch.autograd.grad(found, tuple(leaves.values()), materialize_grads=True)
+        return found.detach(), slopes
+
     def gradient(theta: Any, data: dict[str, Any]) -> tuple[Any, Any]:
-        leaf = theta.detach().requires_grad_()
-        found = loss(leaf, data)
-        (theta_bar,) = torch.autograd.grad(found, leaf)
-        return found.detach(), theta_bar
+        found, slopes = parts(theta, data)
+        return found, torch.cat([slope.reshape(-1) for slope in slopes])
 
     def outputs(theta: Any, data: dict[str, Any]) -> dict[str, Any]:
         with torch.no_grad():
@@ -52,6 +56,7 @@ def build(config: ModelConfig, method: str) -> Functions:
         lambda theta, data: {"parameters": theta.numel()},
         made_with="eager",
         loss=loss,
+        parts=parts,
         check=lambda theta, data: check(loss, theta, data, folder, where),
     )
 

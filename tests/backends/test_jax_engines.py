@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from diffprog import engines, tasks
-from diffprog.backends.base import Ask, Unsupported
+from diffprog.backends.base import Ask
+from diffprog.errors import Unsupported
 from diffprog.measure import finite_differences
 from diffprog.spec import Array, Case, Cell, Functions
 from diffprog.tasks.trg import exact

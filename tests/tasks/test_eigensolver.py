@@ -15,8 +15,8 @@ from threadpoolctl import threadpool_limits
 from diffprog import tasks
 from diffprog.agree import verdict
 from diffprog.backends import get as get_backend
-from diffprog.backends.base import Prepared, Unsupported
-from diffprog.errors import UsageError
+from diffprog.backends.base import Prepared
+from diffprog.errors import Unsupported, UsageError
 from diffprog.measure import finite_differences
 from diffprog.run import plan
 from diffprog.spec import Array, Arrays, Case

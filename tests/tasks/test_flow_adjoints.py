@@ -14,7 +14,8 @@ import pytest
 
 from diffprog import tasks
 from diffprog.backends import get as get_backend
-from diffprog.backends.base import Prepared, Unavailable
+from diffprog.backends.base import Prepared
+from diffprog.errors import Unavailable
 from diffprog.spec import Array
 from diffprog.tasks.flow import field, runge_kutta
 from diffprog.tasks.flow.problem import FlowConfig

@@ -8,7 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from diffprog.backends.base import Ask, Unsupported
+from diffprog.backends.base import Ask
+from diffprog.errors import Unsupported
 from diffprog.spec import Functions
 
 TANGENTS = 64

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from diffprog.report import format, ownership
+from diffprog.report import format, outcomes, ownership
 
 
 def rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -61,7 +61,7 @@ def _environment(kind: str) -> Environment:
         "clip": format.clip,
         "loss": format.loss,
         "by_case": by_case,
-        "words": format.words,
+        "words": outcomes.words,
         "embedded": embedded,
     }
     return made

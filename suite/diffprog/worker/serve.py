@@ -16,7 +16,8 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 from diffprog import backends, tasks
-from diffprog.backends.base import Ask, Backend, Prepared, Unavailable, Unsupported
+from diffprog.backends.base import Ask, Backend, Prepared
+from diffprog.errors import Unavailable, Unsupported
 from diffprog.measure import clock, finite_differences, gpu, memory, rates
 from diffprog.models.declaring import ModelConfig
 from diffprog.models.loading import Fault

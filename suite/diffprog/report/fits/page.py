@@ -11,8 +11,7 @@ from diffprog.records.fits import COMPARED, TOLERANCE, FitJournal, FitRecord
 from diffprog.report import format, rendering
 from diffprog.report.fits import pictures as fit_pictures
 from diffprog.report.fits import tables as fits
-
-_FAILED = ("disagrees", "error", "timed_out", "crashed", "out_of_memory")
+from diffprog.report.outcomes import FAILURES
 
 
 def write(folder: Path) -> Path:
@@ -65,7 +64,7 @@ def _render(folder: Path, records: Sequence[FitRecord], figures: dict[str, Path]
         for r in records
         if r.provenance is not None
     }
-    failed = any(record.outcome in _FAILED for record in records)
+    failed = any(record.outcome in FAILURES for record in records)
     shared = {
         "title": f"Fit of {', '.join(dict.fromkeys(record.task for record in records))}",
         "started": min((record.started for record in records if record.started), default=""),

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from diffprog.backends.base import Unavailable
+from diffprog.errors import Unavailable
 from diffprog.spec import Functions
 from diffprog.tasks.flow.field_jax import losses, make_field, outputs
 from diffprog.tasks.flow.problem import FlowConfig, solver_tolerance

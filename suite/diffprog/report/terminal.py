@@ -14,7 +14,7 @@ from rich.text import Text
 
 from diffprog.records.cells import Record
 from diffprog.records.fits import FitRecord
-from diffprog.report import format
+from diffprog.report import format, outcomes
 from diffprog.report.gpu import tables as gpu
 from diffprog.report.rendering import by_case, rows
 from diffprog.report.run import evidence, tables
@@ -81,7 +81,7 @@ def fits(records: Sequence[FitRecord]) -> RenderableType:
 
 
 def _outcome(outcome: str) -> Text:
-    return Text(format.words(outcome), _STYLES.get(outcome, _FAILED))
+    return Text(outcomes.words(outcome), _STYLES.get(outcome, _FAILED))
 
 
 def _row(cell: dict[str, Any]) -> dict[str, Text]:
@@ -116,7 +116,7 @@ def _footer(records: Sequence[Record]) -> list[Text]:
     if any(record.device == "cuda" for record in records):
         lines.append(Text(gpu.verdict(records)[0]))
     for record in records:
-        if record.outcome in evidence.FAILURES:
+        if record.outcome in outcomes.FAILURES:
             name = f"{record.cell.case.key}, {tables.label(record)}, {record.precision} on {record.device}"
             lines.append(_outcome(record.outcome) + Text(f" {name}: {format.clip(record.reason) or 'no reason given'}"))
     for gap in evidence.gaps(records):

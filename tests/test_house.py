@@ -15,7 +15,7 @@ from diffprog import tasks
 
 PACKAGE = Path(diffprog.__file__).parent
 FLOORS = (
-    ("", "errors", "plain", "spec", "engines", "config"),
+    ("version", "errors", "plain", "format", "spec", "engines", "config"),
     ("records",),
     ("measure", "drawing", "models"),
     ("tasks",),
@@ -23,16 +23,17 @@ FLOORS = (
     ("agree", "worker"),
     ("run",),
     ("interop",),
-    ("report",),
-    ("cli",),
+    ("report", "gradients"),
+    ("cli", ""),
     ("__main__",),
 )
-"""Folders, and modules beside them, from the ground. Each knows only those below it; the ground's know one another."""
+"""Folders, and modules beside them, from the ground; the package itself, ``""``, is what users import. Each knows only
+those below it; the ground's know one another."""
 PAGES = (("compare",), ("fits",), ("bridge",), ("run",), ("gpu",))
 """The same of the folders within ``report``; the modules beside them are what all pages share, or put them together."""
 LONGEST = 300
 """Lines of a file."""
-TO_BE_CUT = {"run/driver.py", "spec.py", "worker/serve.py"}
+TO_BE_CUT = {"run/driver.py", "spec.py"}
 """Those that are longer yet."""
 
 

@@ -15,10 +15,11 @@ from markdown_it import MarkdownIt
 from matplotlib.ticker import LogFormatterSciNotation
 from rich.console import Console
 
+from diffprog import format
 from diffprog.drawing import style
 from diffprog.records.cells import Record
 from diffprog.records.fits import FitJournal, FitRecord
-from diffprog.report import build, format, ownership, terminal
+from diffprog.report import build, ownership, terminal
 from diffprog.report.bridge import page as bridge
 from diffprog.report.compare import comparison
 from diffprog.report.compare import views as comparison_views

@@ -75,7 +75,7 @@ def sessions(*records: Record) -> list[str]:
 
 
 def test_samples_are_taken_in_turn_and_each_side_says_what_it_is(copy: Copy, tmp_path: Path) -> None:
-    other = copy(("tasks/flow/reference.py", "import numpy", "\nimport numpy"), ("__init__.py", '"0.', '"9.'))
+    other = copy(("tasks/flow/reference.py", "import numpy", "\nimport numpy"), ("version.py", '"0.', '"9.'))
     (first,), (second,) = measure(tmp_path, other)
     assert (first.outcome, second.outcome) == ("ok", "ok")
     for phase in ("value", "gradient"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,15 @@ def build(config: ModelConfig, method: str) -> Functions:
     made = loading.module(folder, FILE)
     where = str(folder / FILE)
     user = loading.function(made, "loss", folder, FILE)
+    return functions(user, getattr(made, "outputs", None), config.shapes, folder, where)
+
+
+def functions(
+    user: Callable[..., Any], shown: Callable[..., Any] | None, shapes: arrays.Shapes, folder: Path, where: str
+) -> Functions:
+    """The functions of a loss; see `models.on_torch.functions`."""
     checking.signature(user, where)
-    shown = getattr(made, "outputs", None)
-    pieces = arrays.pieces(config.shapes)
+    pieces = arrays.pieces(shapes)
 
     def of(theta: Any) -> dict[str, Any]:
         return {name: theta[start:stop].reshape(shape) for name, start, stop, shape in pieces}

@@ -14,7 +14,8 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from diffprog.report import format, outcomes, ownership
+from diffprog import format
+from diffprog.report import ownership
 
 
 def rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -61,7 +62,7 @@ def _environment(kind: str) -> Environment:
         "clip": format.clip,
         "loss": format.loss,
         "by_case": by_case,
-        "words": outcomes.words,
+        "words": format.words,
         "embedded": embedded,
     }
     return made

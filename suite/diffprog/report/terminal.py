@@ -12,9 +12,10 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
+from diffprog import format
 from diffprog.records.cells import Record
 from diffprog.records.fits import FitRecord
-from diffprog.report import format, outcomes
+from diffprog.report import outcomes
 from diffprog.report.gpu import tables as gpu
 from diffprog.report.rendering import by_case, rows
 from diffprog.report.run import evidence, tables
@@ -81,7 +82,7 @@ def fits(records: Sequence[FitRecord]) -> RenderableType:
 
 
 def _outcome(outcome: str) -> Text:
-    return Text(outcomes.words(outcome), _STYLES.get(outcome, _FAILED))
+    return Text(format.words(outcome), _STYLES.get(outcome, _FAILED))
 
 
 def _row(cell: dict[str, Any]) -> dict[str, Text]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from diffprog import format
 from diffprog.drawing import style
 from diffprog.errors import UsageError
 from diffprog.records.fits import COMPARED, TOLERANCE, FitJournal, FitRecord
-from diffprog.report import format, rendering
+from diffprog.report import rendering
 from diffprog.report.fits import pictures as fit_pictures
 from diffprog.report.fits import tables as fits
 from diffprog.report.outcomes import FAILURES

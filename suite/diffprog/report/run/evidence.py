@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from diffprog import tasks
+from diffprog.format import clip, seconds, words
 from diffprog.records.cells import Record
 from diffprog.report import arrays
-from diffprog.report.format import clip, seconds
-from diffprog.report.outcomes import ABSENCES, FAILURES, words
+from diffprog.report.outcomes import ABSENCES, FAILURES
 from diffprog.report.run import tables
 from diffprog.report.run.goals import explained, goal
 

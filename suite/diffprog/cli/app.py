@@ -10,6 +10,7 @@ from diffprog.cli.compare import compare
 from diffprog.cli.doctor import doctor
 from diffprog.cli.fit import fit
 from diffprog.cli.list import list_
+from diffprog.cli.new import new
 from diffprog.cli.precision import precision
 from diffprog.cli.report import report
 from diffprog.cli.run import run
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.add_typer(baseline.app, name="baseline")
 app.command()(run)
 app.command()(fit)
+app.command()(new)
 app.command()(compare)
 app.command()(bridge)
 app.command("list")(list_)

@@ -80,7 +80,8 @@ def _measure(cell: Cell, side: Side, given: Given, tolerance: float) -> Measured
     same: evidence.Found = (None, None)
     noise: tuple[float | None, float | None] = (None, None)
     if whole and double:
-        difference = evidence.differences(side, operator, theta, arrays[operator], given.directions)
+        units = evidence.units_of(given.layout, theta)
+        difference = evidence.differences(side, operator, theta, arrays[operator], given.directions, units=units)
         slope = arrays["gradient"] if operator == "gradient" else None
         noise = evidence.rounding(side, theta, calls[0], slope)
     if whole and operator == "jvp":

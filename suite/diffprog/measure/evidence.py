@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -30,8 +31,21 @@ class Answers(Protocol):
     def gradient_at(self) -> Callable[[Array], Array]: ...
 
 
+def units_of(layout: Layout, theta: Array) -> Array:
+    """By how much to change parameters of which nothing is known (P,): by the size of each one's array."""
+    parts = layout.split(theta).values()
+    sizes = [float(np.sqrt(np.mean(part**2))) for part in parts]
+    return np.concatenate([np.full(part.size, size or 1.0) for part, size in zip(parts, sizes, strict=True)])
+
+
 def differences(
-    cell: Answers, operator: str, theta: Array, derivative: Array, directions: Array, kinks: float = 0.0
+    cell: Answers,
+    operator: str,
+    theta: Array,
+    derivative: Array,
+    directions: Array,
+    kinks: float = 0.0,
+    units: Array | None = None,
 ) -> Found:
     """A derivative against differences of the cell's own value, or of its gradient.
 
@@ -42,16 +56,32 @@ def differences(
         derivative: by the operator, of a jvp and an hvp along the first of ``directions``.
         directions: (k, P), unit vectors; none of them: nothing is asked.
         kinks: what the differences may be off by however well they seem to converge, relative to ‖g‖.
+        units: of a model that nothing is known of, see `units_of`: smaller steps are tried where large ones do not
+            converge, and a gradient's directions are of parameters in these units.
     """
     if not len(directions) or operator == "value" or not np.isfinite(derivative).all():
         return None, None
     floor = max(finite_differences.ROUNDING, kinks)
-    if operator == "gradient":
+    if operator == "gradient" and units is None:
         return finite_differences.check(cell.value_at, theta, derivative, directions, floor)
+    if operator == "gradient" and units is not None:
+        steps = finite_differences.steps_for_any(1.0)
+        function = partial(_in_units, cell, units)
+        return finite_differences.check(function, theta / units, derivative * units, directions, floor, steps)
+    steps = finite_differences.STEPS
+    if units is not None:
+        reach = float(np.min(units)) / max(float(np.max(np.abs(directions[0]))), np.finfo(float).tiny)
+        steps = finite_differences.steps_for_any(reach)
     of_value = operator == "jvp"
-    function, scale = (cell.value_at, cell.gradient_at(theta)) if of_value else (cell.gradient_at, derivative)
+    scale = cell.gradient_at(theta) if of_value else derivative
+    asked: Callable[[Array], Any] = cell.value_at if of_value else cell.gradient_at
     norm = float(np.linalg.norm(scale))
-    return finite_differences.check_along(function, theta, derivative, directions[0], norm, floor)
+    return finite_differences.check_along(asked, theta, derivative, directions[0], norm, floor, steps)
+
+
+def _in_units(cell: Answers, units: Array, x: Array) -> float:
+    """The value, of the parameters in these units."""
+    return cell.value_at(x * units)
 
 
 def identity(cell: Answers, theta: Array, direction: Array, jvp: Array, tolerance: float) -> Found:
@@ -96,12 +126,19 @@ def rounding(cell: Answers, theta: Array, value: float, gradient: Array | None) 
 
 
 def blocks(cell: Answers, theta: Array, gradient: Array, layout: Layout) -> dict[str, tuple[float, float]]:
-    """A gradient against differences along one random direction within each block: error and most, relative to ‖g‖."""
-    found, start, scale = {}, 0, float(np.linalg.norm(gradient))
+    """A gradient against differences along one random direction within each block: error and most, relative to ‖g‖.
+
+    In units of the parameters' own sizes, as in `differences`.
+    """
+    units, steps = units_of(layout, theta), finite_differences.steps_for_any(1.0)
+    found, start, gradient = {}, 0, gradient * units
+    scale, function = float(np.linalg.norm(gradient)), partial(_in_units, cell, units)
     for block in layout.blocks:
         direction = np.zeros(layout.size)
         direction[start : start + block.size] = finite_differences.unit_directions(block.size, 1, start)[0]
         slope = gradient @ direction
-        found[block.name] = finite_differences.check_along(cell.value_at, theta, slope, direction, scale)
+        found[block.name] = finite_differences.check_along(
+            function, theta / units, slope, direction, scale, steps=steps
+        )
         start += block.size
     return found

@@ -45,18 +45,22 @@ def functions(
         return {name: theta[start:stop].reshape(shape) if shape else theta[start] for name, start, stop, shape in names}
 
     def value(theta: Array, data: Mapping[str, Array]) -> Any:
-        return loss(of(theta), data)
+        return loss(of(theta), dict(data))
 
     def check(theta: Array, data: Mapping[str, Array]) -> None:
-        before = {"params": theta.copy(), **{name: x.copy() for name, x in data.items()}}
-        found = np.asarray(checking.Guarded(value, folder, lambda error: "")(theta, data))
-        checking.unchanged(before, {"params": theta, **data}, where)
+        before = checking.copies(theta, data, shapes)
+        answer = checking.Guarded(value, folder, lambda error: "")(theta, data)
+        checking.unchanged(before, checking.copies(theta, data, shapes), where)
+        if not isinstance(answer, int | float | complex | np.generic | np.ndarray):
+            raise loading.Fault(f"{where}: loss returns a {type(answer).__name__}; it must return one number")
+        found = np.asarray(answer)
+        found = narrowed(found, theta)
         checking.value(found, found.shape, found.dtype.kind, str(found.dtype), str(theta.dtype), where)
 
     def gradient(theta: Array, data: Mapping[str, Array]) -> tuple[Any, Array]:
         if by_hand is None:
             raise NotImplementedError(NO_GRADIENT)
-        found = by_hand(of(theta), data)
+        found = by_hand(of(theta), dict(data))
         if not (isinstance(found, tuple) and len(found) == 2):
             raise loading.Fault(
                 f"{where}: gradient must return the loss and a dict of gradients: `return value, slopes`"
@@ -64,7 +68,8 @@ def functions(
         return found[0], arrays.unnamed(found[1], shapes, f"{where}: gradient")
 
     def outputs(theta: Array, data: Mapping[str, Array]) -> dict[str, Any]:
-        return {} if shown is None else checking.outputs(shown(of(theta), data), where)
+        found = {} if shown is None else checking.outputs(shown(of(theta), dict(data)), where)
+        return {name: narrowed(x, theta) for name, x in found.items()}
 
     return Functions(
         value,
@@ -74,3 +79,9 @@ def functions(
         made_with="hand",
         check=check,
     )
+
+
+def narrowed(found: Any, theta: Array) -> Array:
+    """An array of θ's precision: among float32 an integer makes NumPy's numbers float64, as in no other framework."""
+    array = np.asarray(found)
+    return array.astype(theta.dtype) if array.dtype == np.float64 and theta.dtype == np.float32 else array

@@ -7,6 +7,7 @@ import dataclasses
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any, BinaryIO
@@ -17,13 +18,15 @@ from threadpoolctl import threadpool_info
 
 from diffprog import backends, tasks
 from diffprog.backends.base import Ask, Backend, Prepared, Unavailable, Unsupported
-from diffprog.measure import clock, evidence, gpu, memory, rates
+from diffprog.measure import clock, gpu, memory, rates
+from diffprog.models import checking, loading
 from diffprog.models.declaring import ModelConfig
-from diffprog.models.loading import Fault
+from diffprog.models.loading import FILES, Fault
 from diffprog.records import protocol
 from diffprog.records.cells import Gpu, Memory, Seconds
 from diffprog.spec import Arrays, Task, dtype
 from diffprog.worker import answers, fitting, steady
+from diffprog.worker.evidence import Evidence
 
 
 class Worker:
@@ -33,6 +36,7 @@ class Worker:
         self.replies = replies
         self.backend: Backend
         self.prepared: Prepared
+        self.evidence: Evidence
         self.monitor: gpu.Monitor | None = None
         self.inputs: Arrays
         self.setup = 0.0
@@ -70,7 +74,7 @@ class Worker:
     def prepare(self, request: protocol.Prepare) -> protocol.Reply:
         self.say(protocol.Phase("set-up"))
         if hasattr(self, "prepared"):
-            del self.prepared  # what the cell before it held is not this one's
+            del self.prepared, self.evidence  # what the cell before it held is not this one's
         self.host_before = memory.reset_peak()
         start = perf_counter()
         with np.load(request.inputs) as file:
@@ -78,11 +82,15 @@ class Worker:
         task, config = declared(request)
         if request.overrides:
             config = dataclasses.replace(config, **request.overrides)
-        self.directions = self.inputs.pop("directions")
-        self.operator, self.engine = request.operator, request.engine
-        self.kinks, self.tolerance, self.of_a_user = task.kinks(config), task.tolerance, task.folder is not None
-        ask = Ask(request.operator, request.engine, self.directions[0])
+        directions = self.inputs.pop("directions")
+        self.operator, self.engine, self.of_a_user = request.operator, request.engine, task.folder is not None
+        self.file = Path(request.folder) / FILES.get(self.backend.name, "")
+        self.checked = partial(checking.real, where=self.file) if self.of_a_user else dict
+        ask = Ask(request.operator, request.engine, directions[0])
         self.prepared = self.backend.prepare(request.task, config, request.method, self.inputs, ask)
+        self.evidence = Evidence(
+            self.prepared, task, config, self.operator, self.inputs["params"], directions, double=self.double
+        )
         self.setup = perf_counter() - start
         return protocol.Ready(self.setup, made_with=self.prepared.made_with, switches=self.prepared.switches)
 
@@ -99,6 +107,8 @@ class Worker:
             arrays[self.operator] = np.array(arrays[self.operator])  # a copy: later calls may write where this one did
         del result
         value = float(arrays["value"])
+        if self.of_a_user and not np.isfinite(value):
+            raise Fault(checking.NOT_FINITE.format(where=self.file, value=value))
         seconds, told = Seconds(), Gpu()
         if request.samples:
             self.say(protocol.Phase("sampling"))
@@ -107,10 +117,9 @@ class Worker:
         self.say(protocol.Phase("checking"))
         if request.samples:
             arrays |= answers.after_sampling(cell, self.operator, arrays, may_keep=self.engine == "cudagraph")
-        difference, identity = self._finite_differences(request.directions, arrays), self._identity(arrays)
-        noise, undetermined = self._rounding(arrays), self._undetermined(arrays)
+        evidence = self.evidence.found(arrays, request.directions)
         invariants = cell.work()
-        arrays |= answers.outputs(cell)
+        arrays |= answers.outputs(cell, self.checked)
         save(Path(request.arrays), arrays)
         return protocol.Result(
             value=value if np.isfinite(value) else None,
@@ -119,42 +128,9 @@ class Worker:
                 seconds, setup=self.setup, first_value=first_value, first_gradient=first_gradient
             ),
             memory=used,
-            finite_differences=difference[0],
-            finite_differences_tolerance=difference[1],
-            identity=identity[0],
-            identity_tolerance=identity[1],
-            noise=noise[1],
-            value_noise=noise[0],
-            undetermined=undetermined,
             gpu=None if told == Gpu() else told,
+            **evidence,
         )
-
-    def _finite_differences(self, directions: int, arrays: Arrays) -> evidence.Found:
-        """Along the host's directions."""
-        derivative, chosen = arrays[self.operator], self.directions[:directions]
-        return evidence.differences(self.prepared, self.operator, self.inputs["params"], derivative, chosen, self.kinks)
-
-    def _identity(self, arrays: Arrays) -> evidence.Found:
-        if self.operator != "jvp":
-            return None, None
-        theta, direction = self.inputs["params"], self.directions[0]
-        return evidence.identity(self.prepared, theta, direction, arrays["jvp"], self.tolerance)
-
-    def _undetermined(self, arrays: Arrays) -> float | None:
-        """By how much calls of a user's loss differ: a fresh one, and the one within the derivative."""
-        if not self.of_a_user or not np.isfinite(arrays["value"]):
-            return None
-        calls = [float(arrays["value"]), float(self.prepared.fetch_value(self.prepared.value()))]
-        if protocol.VALUE_ALONE in arrays:
-            calls.append(float(arrays[protocol.VALUE_ALONE]))
-        return evidence.undetermined(calls)
-
-    def _rounding(self, arrays: Arrays) -> tuple[float | None, float | None]:
-        """What rounding does to a user's value and gradient."""
-        if not self.of_a_user or not self.double or not np.isfinite(arrays["value"]):
-            return None, None
-        slope = arrays["gradient"] if self.operator == "gradient" else None
-        return evidence.rounding(self.prepared, self.inputs["params"], float(arrays["value"]), slope)
 
     def sample(self, request: protocol.Sample) -> protocol.Reply:
         call = self.prepared.derivative if request.phase == "gradient" else self.prepared.value
@@ -209,6 +185,9 @@ class Worker:
             with contextlib.suppress(OSError):  # the log may lie on the disk that is full
                 traceback.print_exc()
             text = f"{type(error).__name__}: {error}".strip()
+            home = self.file.parent if getattr(self, "of_a_user", False) else getattr(request, "folder", "")
+            if home:
+                text = loading.told(error, Path(home))
             return protocol.Failure("out_of_memory" if _is_out_of_memory(text) else "error", text)
 
 
@@ -217,6 +196,7 @@ def declared(request: protocol.Prepare | protocol.Fit) -> tuple[Task, Any]:
     if not request.folder:
         task = tasks.get(request.task)
         return task, task.configure(request.variant, request.size)
+    loading.settle(Path(request.folder))
     return tasks.add(Path(request.folder)), ModelConfig(**request.config)  # type: ignore[arg-type]  # strings all
 
 

@@ -164,7 +164,7 @@ def gradients(session: nox.Session) -> None:
 @nox.session
 def engines(session: nox.Session) -> None:
     """Every operator by every engine on every task, those that take minutes to compile too."""
-    install(session, "test")
+    install(session, "test", extra="all,enzyme")
     setup_julia(session)
-    files = ("tests/test_engines.py", "tests/backends/test_julia_package.py")
+    files = ("tests/test_engines.py", "tests/backends/test_julia_package.py", "tests/backends/test_jax_enzyme.py")
     session.run("pytest", *files, "--thorough", *session.posargs)

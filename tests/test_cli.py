@@ -35,7 +35,19 @@ def refused(done: subprocess.CompletedProcess[str], told: str) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["list"], ["run"], ["fit"], ["report"], ["precision"], ["compare"], ["bridge"], ["doctor"], ["setup-julia"]],
+    [
+        [],
+        ["list"],
+        ["run"],
+        ["fit"],
+        ["new"],
+        ["report"],
+        ["precision"],
+        ["compare"],
+        ["bridge"],
+        ["doctor"],
+        ["setup-julia"],
+    ],
 )
 def test_every_command_has_help(command: list[str]) -> None:
     done = diffprog(*command, "--help")

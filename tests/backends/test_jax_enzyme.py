@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from diffprog import engines, tasks
-from diffprog.backends.base import Ask, Unavailable, Unsupported
+from diffprog.backends.base import Ask
 from diffprog.engines import ENGINES
+from diffprog.errors import Unavailable, Unsupported
 from diffprog.spec import Case, Functions
 
 jax = pytest.importorskip("jax")

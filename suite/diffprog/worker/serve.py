@@ -56,6 +56,7 @@ class Worker:
             raise Unsupported(f"tf32 is a mode of NVIDIA's matrix units: there is none on {request.device}")
         self.double = request.precision == "float64"
         self.backend.open(request.precision, request.device, request.threads)
+        self.eps = float(np.finfo(dtype(request.precision)).eps)
         seconds = since_start()
         used = self.backend.threads() | {
             f"{p['internal_api']} {p['filepath']}": p["num_threads"] for p in threadpool_info()
@@ -118,6 +119,8 @@ class Worker:
         self.say(protocol.Phase("checking"))
         if request.samples:
             arrays |= answers.after_sampling(cell, self.operator, arrays, may_keep=self.engine == "cudagraph")
+            theta, direction = self.inputs["params"], self.evidence.nearby()
+            answers.still_computed(cell, self.operator, arrays, theta, direction, self.eps)
         evidence = self.evidence.found(arrays, request.directions)
         invariants = cell.work()
         arrays |= answers.outputs(cell, self.checked)

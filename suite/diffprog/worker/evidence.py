@@ -54,10 +54,10 @@ class Evidence:
 
     def nearby(self) -> Array:
         """A direction (P,) along which a step of 0.1 is not far: a user's parameters may be of any unit."""
-        if not self.of_a_user or self.operator == "jvp":
-            return self.directions[0]
-        units: Array = evidence.units_of(self.task.layout(self.config), self.theta)
-        return self.directions[0] * units
+        found: Array = self.directions[0]
+        if self.of_a_user and self.operator != "jvp":
+            found = found * evidence.units_of(self.task.layout(self.config), self.theta)
+        return found
 
     def differences(self, arrays: Arrays, count: int) -> evidence.Found:
         """The derivative against differences of the cell's own value or gradient, along the host's directions."""

@@ -141,7 +141,9 @@ def sdist(session: nox.Session) -> None:
         packed.extractall(home, filter="data")
     session.chdir(home / archive.name.removesuffix(".tar.gz"))
     session.install("-c", "constraints.txt", ".", *nox.project.dependency_groups(PROJECT, "test"))
-    session.run("pytest", *(session.posargs or ["tests/agree", "tests/report", "tests/measure", "tests/run"]))
+    session.run(
+        "pytest", *(session.posargs or ["tests/agree", "tests/report", "tests/measure", "tests/records", "tests/run"])
+    )
 
 
 @nox.session

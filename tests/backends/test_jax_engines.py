@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from diffprog import engines, tasks
-from diffprog.backends.base import Ask, Unsupported
+from diffprog.backends.base import Ask
+from diffprog.errors import Unsupported
 from diffprog.measure import finite_differences
 from diffprog.spec import Array, Case, Cell, Functions
 from diffprog.tasks.trg import exact
-from diffprog.tasks.trg.spec import TrgConfig
+from diffprog.tasks.trg.problem import TrgConfig
 
 jax = pytest.importorskip("jax")
 jax_engines = pytest.importorskip("diffprog.backends.jax_engines")

@@ -16,18 +16,6 @@ from diffprog.measure.rates import Probes
 from diffprog.spec import Array, Arrays
 
 
-class Unavailable(Exception):
-    """The backend cannot be used on this machine. ``mend`` is the command that would change that."""
-
-    def __init__(self, reason: str, mend: str = "") -> None:
-        super().__init__(reason)
-        self.mend = mend
-
-
-class Unsupported(Exception):
-    """The backend works, but has no such cell; the text is the reason."""
-
-
 @dataclass(frozen=True)
 class Ask:
     """What is asked of a cell besides its value.

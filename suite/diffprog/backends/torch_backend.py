@@ -11,7 +11,8 @@ from time import perf_counter
 from typing import Any
 
 from diffprog import engines, tasks
-from diffprog.backends.base import GRADIENT, Ask, Prepared, Trainer, Unavailable, Unsupported, in_a_row, in_precision
+from diffprog.backends.base import GRADIENT, Ask, Prepared, Trainer, in_a_row, in_precision
+from diffprog.errors import Unavailable, Unsupported
 from diffprog.measure import rates
 from diffprog.measure.clock import Bare
 from diffprog.spec import Array, Arrays, dtype

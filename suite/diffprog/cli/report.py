@@ -14,8 +14,7 @@ def report(folder: Folder) -> None:
     """
     from diffprog.records.cells import Journal
     from diffprog.records.fits import FitJournal
-    from diffprog.report import build
-    from diffprog.report.run import terminal
+    from diffprog.report import build, terminal
 
     fitted = FitJournal(folder)
     if not fitted.path.exists():

@@ -14,7 +14,8 @@ from diffprog.errors import UsageError, nearest
 from diffprog.gradients import judging
 from diffprog.gradients.given import WHERE, Given, given
 from diffprog.gradients.measuring import Failed, Measured, failed, measure
-from diffprog.gradients.result import GradientCheck, Row
+from diffprog.gradients.result import GradientCheck
+from diffprog.gradients.rows import Row
 from diffprog.gradients.sides import Deadline, Side, open_side
 from diffprog.models.declaring import TOLERANCE
 from diffprog.spec import BACKENDS, Array, Arrays, Cell

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from diffprog.backends.base import Unavailable, Unsupported
+from diffprog.errors import Unavailable, Unsupported
 from diffprog.gradients.given import Given
 from diffprog.gradients.sides import OutOfTime, Side, in_words
 from diffprog.measure import evidence

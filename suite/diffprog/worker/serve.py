@@ -17,7 +17,8 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 from diffprog import backends, tasks
-from diffprog.backends.base import Ask, Backend, Prepared, Unavailable, Unsupported
+from diffprog.backends.base import Ask, Backend, Prepared
+from diffprog.errors import Unavailable, Unsupported
 from diffprog.measure import clock, gpu, memory, rates
 from diffprog.models import checking, loading
 from diffprog.models.declaring import ModelConfig

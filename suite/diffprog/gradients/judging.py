@@ -13,11 +13,12 @@ from diffprog.agree import errors, verdict
 from diffprog.agree import yardstick as yardsticks
 from diffprog.agree.rounding import Noise
 from diffprog.agree.tolerances import Yardstick
+from diffprog.declaration import Task
 from diffprog.engines import NO_CIRCUIT, NO_EXPERT
 from diffprog.gradients.given import Given
 from diffprog.gradients.measuring import Failed, Measured
 from diffprog.records.cells import Agreement
-from diffprog.spec import Array, Case, Cell, Layout, Task
+from diffprog.spec import Array, Case, Cell, Layout
 
 NAME = "check_gradients"
 METHOD = "engine"

@@ -24,7 +24,7 @@ FLOORS = (
     ("run",),
     ("interop",),
     ("report", "gradients"),
-    ("cli", ""),
+    ("cli", "", "pytest_plugin"),
     ("__main__",),
 )
 """Folders, and modules beside them, from the ground; the package itself, ``""``, is what users import. Each knows only

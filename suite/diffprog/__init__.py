@@ -8,19 +8,20 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from diffprog.version import __version__
+
 if TYPE_CHECKING:
     from diffprog.errors import UsageError
     from diffprog.gradients.check import check_gradients
     from diffprog.gradients.result import GradientCheck, GradientMismatch
     from diffprog.interop import JuliaFunction, jax_op, torch_op
 
-__version__ = "0.1.0"
-
 __all__ = [
     "GradientCheck",
     "GradientMismatch",
     "JuliaFunction",
     "UsageError",
+    "__version__",
     "check_gradients",
     "jax_op",
     "torch_op",

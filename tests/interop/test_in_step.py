@@ -89,6 +89,10 @@ def test_a_call_after_one_that_timed_out_gets_its_own_answer(worker: Worker, ala
     assert worker._process is process
 
 
+unraisable = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+"""Before pytest 8.4 its own hook takes the place of any that a fixture sets."""
+
+
 @pytest.fixture
 def finalisers(monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception may hit a finaliser of another module, too, or what tells of that: nobody does."""
@@ -96,6 +100,7 @@ def finalisers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("finalisers")
+@unraisable
 @pytest.mark.parametrize("storm", [False, True])
 def test_exceptions_at_any_instant(worker: Worker, alarm: Timer, storm: bool) -> None:
     """Of small and large calls, loading and pullbacks; in a storm, also of what an exception is followed by."""
@@ -126,6 +131,7 @@ def test_exceptions_at_any_instant(worker: Worker, alarm: Timer, storm: bool) ->
 
 
 @pytest.mark.usefixtures("finalisers")
+@unraisable
 def test_exceptions_while_it_starts(tmp_path: Path, alarm: Timer) -> None:
     before = psutil.Process().num_fds()
     worker = Worker(fake_julia.julia(tmp_path))

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,8 @@ class Faulty(worker.Worker):
                 self.spoil_what_is_timed()
             case "kept" | "kept value" | "kept float" | "kept part":
                 self.spoil_what_is_timed()
+            case "copied" | "copied value" | "copied part" | "by id":
+                self.copy_what_is_timed()
             case _:
                 self.spoil_outputs()
 
@@ -89,6 +92,26 @@ class Faulty(worker.Worker):
             "kept part": {"derivative": lambda: (float(right.derivative()[0]), memory[0][1])},
         }
         self.prepared = dataclasses.replace(right, **made[fault])
+
+    def copy_what_is_timed(self) -> None:
+        """A memory that nothing can be told by: each call has a copy of what the first one computed."""
+        right: Any = self.prepared
+        (value, slope), alone, by_id = right.derivative(), right.value(), dict[int, Any]()
+
+        def keyed(theta: Any, data: Any) -> Any:
+            if id(theta) not in by_id:
+                by_id[id(theta)] = right.value.func(theta, data)
+            return by_id[id(theta)] * 1
+
+        made: dict[str, tuple[str, Any]] = {
+            "copied": ("derivative", lambda *_: (value * 1, slope * 1)),
+            "copied part": ("derivative", lambda *given: (right.derivative.func(*given)[0], slope * 1)),
+            "copied value": ("value", lambda *_: alone * 1),
+            "by id": ("value", keyed),
+        }
+        name, function = made[fault]
+        timed = partial(function, *getattr(right, name).args)
+        self.prepared = dataclasses.replace(right, **{name: timed})
 
     def spoil_outputs(self) -> None:
         found = self.prepared.outputs()

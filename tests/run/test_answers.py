@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -25,6 +26,10 @@ FAULTS = {
     "kept value": ("error", "the value that is timed return the same object"),
     "kept float": ("error", "the value that is timed return the same object"),
     "kept part": ("error", "the gradient that is timed return the same object"),
+    "copied": ("error", "the value that is timed is the same for other parameters"),
+    "copied part": ("error", "the gradient that is timed is the same for other parameters"),
+    "copied value": ("error", "the value that is timed is the same for other parameters"),
+    "by id": ("error", "the value that is timed is the same for other parameters"),
     "outputs reversed": ("disagrees", "the output latent is off by"),
     "outputs float16": ("disagrees", "the output latent is float16, not float64"),
     "outputs NaN": ("disagrees", "numbers of the output log_density are not finite"),
@@ -48,6 +53,17 @@ def test_what_is_timed_and_shown_is_what_was_checked(fault: str, run: Runner, tm
         right = files.load(tmp_path / "run" / by_method["discrete"].arrays)
         assert np.allclose(arrays["gradient"], right["gradient"])
         assert np.allclose(arrays["value"], right["value"])
+
+
+@pytest.mark.parametrize("fault", ["copied", "copied part", "copied value"])
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_copies_of_an_earlier_answer_are_not_timed(backend: str, fault: str, run: Runner) -> None:
+    pytest.importorskip(backend)
+    request = dataclasses.replace(REQUEST, backends=("numpy", backend), methods=("checkpointed",))
+    *_, found = run(request, command=[sys.executable, FAULTY, fault, "checkpointed"])
+    assert found.backend == backend
+    assert found.outcome == "error"
+    assert FAULTS[fault][1] in found.reason
 
 
 @pytest.mark.parametrize("fault", ["value 0", "late value", "late gradient", "kept", "outputs gradient"])

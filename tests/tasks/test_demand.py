@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from diffprog import tasks
-from diffprog.spec import SIZES, Demand, Task
+from diffprog.declaration import Demand, Task
+from diffprog.spec import SIZES
 from diffprog.tasks.eigensolver import demand as eigensolver
 from diffprog.tasks.eigensolver import hamiltonian
 from diffprog.tasks.qcbm import circuit
 from diffprog.tasks.qcbm import demand as qcbm
-from diffprog.tasks.qcbm.spec import QcbmConfig
+from diffprog.tasks.qcbm.problem import QcbmConfig
 from diffprog.tasks.trg import demand as trg
 from diffprog.tasks.trg import lattice
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from time import perf_counter
@@ -14,18 +15,6 @@ from diffprog import tasks
 from diffprog.measure.clock import Bare, Run
 from diffprog.measure.rates import Probes
 from diffprog.spec import Array, Arrays
-
-
-class Unavailable(Exception):
-    """The backend cannot be used on this machine. ``mend`` is the command that would change that."""
-
-    def __init__(self, reason: str, mend: str = "") -> None:
-        super().__init__(reason)
-        self.mend = mend
-
-
-class Unsupported(Exception):
-    """The backend works, but has no such cell; the text is the reason."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +37,7 @@ class Ask:
 
 
 GRADIENT = Ask()
+Elsewhere = Callable[[Any, Callable[[Any], Any], Array], Any]
 
 
 @dataclass(frozen=True)
@@ -60,7 +50,8 @@ class Prepared:
     engine, at other parameters, given and returned on the host: for finite differences and identities.
     ``value_by_hand(n)`` and ``derivative_by_hand(n)`` call the bare function n times the way a user would, each call
     complete before the next, and return the seconds it took: the yardstick for what the harness costs. As `Bare` they
-    can be asked for a result too, which is compared with the answer after sampling.
+    can be asked for a result too, which is compared with the answer after sampling. ``elsewhere(call, read, θ)`` is
+    ``read(call())`` of ``value`` or ``derivative`` themselves at other parameters, given on the host.
 
     ``switches`` are those that the task itself chose, such as the driver of an SVD. On a GPU ``place`` moves all inputs
     from the host to the device once more and returns them; and where the framework offers it, ``by_events`` makes of a
@@ -81,6 +72,7 @@ class Prepared:
     derivative_by_hand: Callable[[int], float]
     made_with: str
     switches: dict[str, str] = field(default_factory=dict)
+    elsewhere: Elsewhere | None = None
     place: Callable[[], Any] | None = None
     by_events: Callable[[Callable[[], Any]], Run] | None = None
     round_trips: Callable[[Callable[[], Any]], int] | None = None
@@ -169,6 +161,20 @@ def in_a_row(derivative: Any, fetch: Callable[[Any], Array]) -> Array:
     if not isinstance(derivative, tuple):
         return fetch(derivative)
     return np.concatenate([fetch(part).reshape(-1) for part in derivative])
+
+
+def in_place(theta: Any, convert: Callable[[Array], Any] = np.asarray) -> Elsewhere:
+    """`Prepared.elsewhere` where arrays can be written: the timed functions find others in the memory of ``theta``."""
+
+    def elsewhere(call: Callable[[], Any], read: Callable[[Any], Any], x: Array) -> Any:
+        own = deepcopy(theta)
+        theta[...] = convert(x)
+        try:
+            return read(call())
+        finally:
+            theta[...] = own
+
+    return elsewhere
 
 
 def by_hand(function: Callable[..., Any], *arguments: Any) -> Bare:

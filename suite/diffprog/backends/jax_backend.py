@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from diffprog import tasks
-from diffprog.backends.base import GRADIENT, Ask, Prepared, Trainer, Unavailable, Unsupported, in_a_row, in_precision
+from diffprog.backends.base import GRADIENT, Ask, Prepared, Trainer, in_a_row, in_precision
+from diffprog.errors import Unavailable, Unsupported
 from diffprog.measure import rates
 from diffprog.measure.clock import Bare
 from diffprog.spec import Array, Arrays, dtype
@@ -98,6 +99,11 @@ class JaxBackend:
 
             return Bare(run, partial(function, *arguments))
 
+        def elsewhere(call: Any, read: Callable[[Any], Any], x: Array) -> Any:
+            """Arrays cannot be written: the function that is timed gets another one in the place of ``theta``."""
+            other = place(x)
+            return read(call.func(*(other if argument is theta else argument for argument in call.args)))
+
         return Prepared(
             value=partial(value, theta, data),
             derivative=partial(derivative, *arguments),
@@ -112,6 +118,7 @@ class JaxBackend:
             derivative_by_hand=loop(derivative, *arguments),
             made_with=functions.made_with,
             switches=dict(functions.switches.get("cuda" if self.device.platform == "gpu" else "cpu", {})),
+            elsewhere=elsewhere,
             place=place_all if self.device.platform == "gpu" else None,
         )
 

@@ -8,7 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from diffprog.backends.base import Ask, Unavailable, Unsupported
+from diffprog.backends.base import Ask
+from diffprog.errors import Unavailable, Unsupported
 from diffprog.spec import Functions
 
 ENZYME = 'python -m pip install "enzyme-ad>=0.0.16"'

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from diffprog import tasks as known
-from diffprog.backends.base import GRADIENT, Ask, Prepared, Trainer, Unavailable, Unsupported, by_hand, in_precision
+from diffprog.backends.base import GRADIENT, Ask, Prepared, Trainer, by_hand, in_place, in_precision
+from diffprog.errors import Unavailable, Unsupported
 from diffprog.measure import rates
 from diffprog.spec import Array, Arrays, dtype
 
@@ -130,6 +131,7 @@ class JuliaBackend:
             value_by_hand=by_hand(value, problem, theta),
             derivative_by_hand=by_hand(tasks.derive, derivation, *arguments),
             made_with=str(tasks.made_with(problem)),
+            elsewhere=in_place(host["params"]),
         )
 
     def trainer(self, task: str, config: Any, method: str, batches: Sequence[Arrays], source: Array) -> Trainer:

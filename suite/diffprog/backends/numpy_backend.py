@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from diffprog import tasks
-from diffprog.backends.base import GRADIENT, Ask, Prepared, Trainer, Unsupported, by_hand, in_precision
+from diffprog.backends.base import GRADIENT, Ask, Prepared, Trainer, by_hand, in_place, in_precision
+from diffprog.errors import Unsupported
 from diffprog.measure import rates
 from diffprog.spec import Array, Arrays, dtype
 
@@ -73,6 +74,7 @@ class NumpyBackend:
             value_by_hand=by_hand(functions.value, theta, data),
             derivative_by_hand=by_hand(derivative, *arguments),
             made_with=functions.made_with,
+            elsewhere=in_place(theta),
         )
 
     def trainer(self, task: str, config: Any, method: str, batches: Sequence[Arrays], source: Array) -> Trainer:

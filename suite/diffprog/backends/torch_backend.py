@@ -11,7 +11,8 @@ from time import perf_counter
 from typing import Any
 
 from diffprog import engines, tasks
-from diffprog.backends.base import GRADIENT, Ask, Prepared, Trainer, Unavailable, Unsupported, in_a_row, in_precision
+from diffprog.backends.base import GRADIENT, Ask, Prepared, Trainer, in_a_row, in_place, in_precision
+from diffprog.errors import Unavailable, Unsupported
 from diffprog.measure import rates
 from diffprog.measure.clock import Bare
 from diffprog.spec import Array, Arrays, dtype
@@ -124,6 +125,7 @@ class TorchBackend:
             derivative_by_hand=loop(derivative, *arguments),
             made_with=functions.made_with,
             switches=dict(functions.switches.get(self.device.type, {})),
+            elsewhere=in_place(theta, torch.as_tensor),
             place=place if on_gpu else None,
             by_events=partial(torch_cuda.by_events, torch) if on_gpu else None,
             round_trips=partial(torch_cuda.round_trips, torch) if on_gpu else None,

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from diffprog.backends import torch_cuda
-from diffprog.backends.base import Ask, Unsupported
+from diffprog.backends.base import Ask
 from diffprog.engines import EXPERT, ONCE
+from diffprog.errors import Unsupported
 from diffprog.spec import Expert, Functions
 
 Function = Callable[..., Any]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
-import diffprog
 from diffprog import config
 from diffprog.backends import find_julia
 from diffprog.cli.console import err, out, say
 from diffprog.cli.options import ConfigFile, JuliaExe, JuliaProject, Threads
 from diffprog.run import doctor as examination
+from diffprog.version import __version__
 
 
 def doctor(
@@ -25,7 +25,7 @@ def doctor(
     """
     from diffprog.run import environment
 
-    say(f"diffprog {diffprog.__version__} on {environment.cpu()}, {environment.cores()} processors", "bold")
+    say(f"diffprog {__version__} on {environment.cpu()}, {environment.cores()} processors", "bold")
     settings = config.read(config_file)
     asked, configured = (julia_exe, julia_project), (settings.julia_executable, settings.julia_project)
     executable, project = asked if any(asked) else configured

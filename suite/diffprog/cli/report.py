@@ -17,8 +17,7 @@ def report(folder: Folder) -> None:
     """
     from diffprog.records.cells import Journal
     from diffprog.records.fits import FitJournal
-    from diffprog.report import build
-    from diffprog.report.run import terminal
+    from diffprog.report import build, terminal
 
     models.recall(folder)  # what is gone of them is told as the report is written
     fitted = FitJournal(folder)

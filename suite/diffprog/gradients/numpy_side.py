@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from diffprog.backends.base import Unsupported, in_precision
+from diffprog.backends.base import in_precision
+from diffprog.errors import Unsupported
 from diffprog.gradients.given import Given, copies
 from diffprog.gradients.sides import place
 from diffprog.models import checking, on_numpy

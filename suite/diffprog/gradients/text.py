@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from diffprog.gradients.result import GradientCheck, Row
+from diffprog import format
+from diffprog.gradients.rows import Row, Rows
 from diffprog.plain import on_one_line
-from diffprog.report import format
 
 HEADS = ("backend", "engine", "operator", "outcome", "error", "of allowed", "finite differences", "worst parameter")
 LONGEST = 700
@@ -19,7 +19,7 @@ _CSS = (
 """Of the table and of its cells: in the page's own colours, be they dark or light."""
 
 
-def plain(result: GradientCheck) -> str:
+def plain(result: Rows) -> str:
     """One line with the verdict, a row a function, and why those are not ok that are not."""
     rows = [HEADS, *map(cells, result.rows)]
     kept = _worth_showing(rows, result)
@@ -29,7 +29,7 @@ def plain(result: GradientCheck) -> str:
     return "\n".join([verdict(result), "", *lines, *(["", *below(result)] if below(result) else [])])
 
 
-def html(result: GradientCheck) -> str:
+def html(result: Rows) -> str:
     """The same as a table of HTML; nothing in it is markup of anybody else's."""
     rows = [HEADS, *map(cells, result.rows)]
     kept = _worth_showing(rows, result)
@@ -51,7 +51,7 @@ def html(result: GradientCheck) -> str:
     )
 
 
-def verdict(result: GradientCheck) -> str:
+def verdict(result: Rows) -> str:
     """One line."""
     compared = list(dict.fromkeys(row.backend for row in result.rows if row.outcome == "ok"))
     of = f"{_parameters(result)}, {result.precision}"
@@ -104,13 +104,13 @@ def _worst(row: Row) -> str:
     return f"{on_one_line(name)} by {format.error(row.errors[name])}" if row.errors[name] else ""
 
 
-def _worth_showing(rows: Sequence[Sequence[str]], result: GradientCheck) -> list[int]:
+def _worth_showing(rows: Sequence[Sequence[str]], result: Rows) -> list[int]:
     """The columns with something in them; the operator's where there are several."""
     several = len({row.operator for row in result.rows}) > 1
     return [k for k, head in enumerate(HEADS) if (several or head != "operator") and any(row[k] for row in rows[1:])]
 
 
-def below(result: GradientCheck) -> list[str]:
+def below(result: Rows) -> list[str]:
     """Reasons, ways to mend, and notes."""
     told = []
     for row in result.rows:
@@ -127,7 +127,7 @@ def below(result: GradientCheck) -> list[str]:
     return [*told, *(f"note: {on_one_line(note)}" for note in result.notes)]
 
 
-def _parameters(result: GradientCheck) -> str:
+def _parameters(result: Rows) -> str:
     count = len(result.shapes)
     return f"{count} parameters" if count != 1 else f"the parameter {next(iter(result.shapes))}"
 

@@ -8,7 +8,9 @@ from types import ModuleType
 from typing import TypeVar
 
 from diffprog import tasks
-from diffprog.models import loading
+from diffprog.models import arrays, loading
+from diffprog.models.declaring import ModelConfig
+from diffprog.spec import Arrays, Case
 
 T = TypeVar("T")
 
@@ -44,3 +46,11 @@ def function(task: str, made: ModuleType, arguments: str) -> Callable[..., objec
     if home is None:
         return made.picture  # type: ignore[no-any-return]
     return loading.function(made, "picture", home, Path(str(made.__file__)).name, arguments)
+
+
+def with_names(case: Case, inputs: Arrays) -> Arrays:
+    """A user's inputs as they were drawn: the parameters by name, and the data."""
+    config = tasks.get(case.task).configure(case.variant, case.size)
+    assert isinstance(config, ModelConfig)
+    data = {name: array for name, array in inputs.items() if name not in arrays.RESERVED}
+    return arrays.named(inputs["params"], config.shapes) | data

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +13,9 @@ import msgspec
 import numpy as np
 
 from diffprog import tasks
-from diffprog.agree import verdict
-from diffprog.agree import yardstick as yardsticks
-from diffprog.agree.rounding import Noise
-from diffprog.backends import find_julia
 from diffprog.errors import UsageError
 from diffprog.records import npz, protocol
-from diffprog.records.cells import Journal, Provenance, Record
+from diffprog.records.cells import Journal, Record
 from diffprog.run import (
     answers,
     environment,
@@ -31,128 +24,18 @@ from diffprog.run import (
     installation,
     models,
     plan,
-    processors,
     resuming,
     roofline,
-    variables,
 )
-from diffprog.run.installation import Installation
-from diffprog.run.relay import Answer, Relay
-from diffprog.run.workers import COMMAND, Worker
-from diffprog.run.workers import environment as worker_environment
-from diffprog.spec import Approximation, Arrays, Case, Cell, dtype
+from diffprog.run.judging import Judge, Measured
+from diffprog.run.relay import Answer, Relay, of_group
+from diffprog.run.settings import Listener, Settings, make_folder, provenance, write_environment
+from diffprog.spec import Case, Cell, dtype
 
-RATES = 0.4
-"""Seconds that each backend, device and precision may measure its own rates for, at most."""
+__all__ = ["FINAL", "Listener", "Run", "Settings", "exit_code", "make_folder", "provenance", "write_environment"]
+
 FINAL = ("ok", "disagrees", "unsupported")
 """Outcomes that ``--resume`` does not try again."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to measure.
-
-    Attributes:
-        threads: of BLAS and its like, the same on every backend.
-        samples: steady samples of value and of gradient, at least.
-        seconds: about how long to sample a cell.
-        time_limit: seconds a worker may take over one cell.
-        julia: where Julia was looked for, and what was found.
-        command: how a worker is started.
-        workers: the same by backend, where it is another; docs/protocol.md says what such a worker must do.
-        attempt: whether to try cells that ``diffprog.engines`` declares unsupported.
-        installation: whose workers these are; None: this one's.
-        keep: variables of the user's environment that workers get besides; see `diffprog.run.variables`.
-        compile_cache: where workers keep what they compile, for later runs; None: nowhere.
-        in_turn: whether samples are taken one by one afterwards; see `diffprog.run.versus`.
-    """
-
-    threads: int = 1
-    samples: int = 9
-    seconds: float = 1.0
-    time_limit: float = 900.0
-    julia: find_julia.Search = field(default_factory=find_julia.Search)
-    command: Sequence[str] = COMMAND
-    workers: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    attempt: bool = False
-    installation: Installation | None = None
-    keep: tuple[str, ...] = ()
-    compile_cache: Path | None = None
-    in_turn: bool = False
-
-
-Listener = Callable[[str, Cell | None], None]
-"""Told ``(what is happening, to which cell)``; ``("done", cell)`` when a cell has its record."""
-
-
-def make_folder(folder: Path) -> folders.Lock | None:
-    """Makes a report folder with what is in every one, and holds it.
-
-    Raises:
-        UsageError: if it cannot be written, or another process is writing into it.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        held = folders.lock(folder)
-        (folder / "arrays").mkdir(parents=True, exist_ok=True)
-        (folder / "logs").mkdir(exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except (OSError, ValueError) as error:
-        raise UsageError(f"the report folder {folder} cannot be written ({error})") from error
-    return held
-
-
-def write_environment(folder: Path, own: Installation | None = None) -> None:
-    """What the machine and the installation (None: this one) are, into ``environment.json``."""
-    found = environment.describe()
-    if own is not None:
-        found |= {"suite": own.version, "commit": own.commit, "python": own.python}
-    files.write_atomically(folder / "environment.json", json.dumps(found, indent=1) + "\n")
-
-
-def provenance(
-    settings: Settings, task: str, backend: str, opened: protocol.Ready, claim: processors.Claim | None = None
-) -> Provenance:
-    """Where the numbers of an opened worker come from, which was bound to the processors of a claim."""
-    julia, own = settings.julia.julia, settings.installation or installation.this()
-    return Provenance(
-        suite=own.version,
-        commit=own.commit,
-        source=own.source(task),
-        code=own.code(),
-        host=platform.node(),
-        cpu=environment.cpu(),
-        cores=environment.cores(),
-        threads=settings.threads,
-        gpu=opened.versions.get("gpu", ""),
-        platform=platform.platform(),
-        versions={"python": own.python, **opened.versions},
-        switches=opened.switches,
-        julia=find_julia.provenance(julia) if backend == "julia" and julia is not None else "",
-        environment=variables.recorded(settings.keep, with_julia=backend == "julia") | _caches(settings),
-        worker=resuming.commands(settings.workers).get(backend, ""),
-        processors=str(claim or ""),
-        contended=bool(claim and claim.shared),
-    )
-
-
-def _caches(settings: Settings) -> dict[str, str]:
-    """The variables of a cache that outlives the workers, where there is to be one."""
-    return {} if settings.compile_cache is None else variables.lasting(settings.compile_cache)
-
-
-@dataclass
-class Measured:
-    """A cell that was measured and waits for its verdict."""
-
-    cell: Cell
-    config: Any
-    opened: protocol.Ready
-    result: protocol.Result
-    arrays_file: str
-    common: dict[str, Any]
 
 
 class Run:
@@ -163,8 +46,7 @@ class Run:
         self.settings = settings
         self.listener = listener
         self.journal = Journal(folder)
-        self.yardsticks: dict[tuple[Case, str], verdict.Yardstick] = {}
-        self.approximations: dict[tuple[Case, str], Approximation] = {}
+        self.judge = Judge(lambda case: files.load(self._inputs(case)), lambda what, cell: self.listener(what, cell))
         self.inputs: dict[Case, Path] = {}
         self.reasons: dict[Case, str] = {}
         self.records: dict[str, Record] = {}
@@ -206,19 +88,12 @@ class Run:
             settings.keep,
             settings.workers,
         )
-        differing = {
-            record.cell.name: now.differences(record) for record in self.records.values() if self.standing(record)
-        }
-        differing = {name: found for name, found in differing.items() if found}
-        if not differing:
+        standing = [record for record in self.records.values() if self.standing(record)]
+        aside = resuming.misfits(now, standing, len(self.records), self.folder, remeasure=remeasure)
+        if not aside:
             return
-        if not remeasure:
-            raise UsageError(
-                f"{len(differing)} of the {len(self.records)} records in {self.folder} do not belong to this run: "
-                f"{resuming.sentence(differing)}; have them measured again with --resume --remeasure, or choose "
-                "another folder with --out"
-            )
-        aside = [self.records.pop(name) for name in differing]
+        for record in aside:
+            del self.records[record.cell.name]
         self.journal.set_aside(aside, list(self.records.values()))
         self.rates.forget()
         for case in {record.cell.case for record in aside} - {record.cell.case for record in self.records.values()}:
@@ -264,31 +139,12 @@ class Run:
     def keep(self, cells: Sequence[Cell]) -> None:
         """Takes the cells' records as they are."""
         for cell in cells:
-            self.remember(self.records[cell.name], self.folder)
+            self.judge.remember(self.records[cell.name], self.folder)
             self.listener("done", cell)
 
     def relay(self, group: plan.Group) -> Relay:
         """The workers of a group."""
-        settings = self.settings
-        julia = settings.julia.julia if group.backend == "julia" else None
-        env = worker_environment(group.precision, group.device, settings.threads, julia, settings.keep)
-        env |= _caches(settings)
-        if settings.installation is not None:
-            env = settings.installation.environment(env)
-        if group.backend in settings.workers:
-            del env["PYTHONSAFEPATH"]  # a program of others may be a Python script with modules beside it
-        log = self.folder / "logs" / f"{group.task}-{group.backend}-{group.device}-{group.precision}.log"
-        command = settings.workers.get(group.backend) or settings.command
-        key = roofline.Key(group.backend, group.device, group.precision, settings.threads)
-
-        def opening() -> protocol.Open:
-            wanted = settings.seconds > 0 and self.rates.get(key) is None
-            return protocol.Open(
-                group.backend, group.precision, group.device, settings.threads, protocol.VERSION,
-                rates=min(RATES, settings.seconds) if wanted else 0.0,
-            )  # fmt: skip
-
-        return Relay(lambda: Worker(env, log, settings.threads, command), opening, settings.time_limit, group.alone)
+        return of_group(group, self.settings, self.folder, self.rates)
 
     def measure(self, relay: Relay, cell: Cell) -> Measured | None:
         """Has a cell measured; None if that did not come to a result: then the cell has its record already."""
@@ -396,15 +252,7 @@ class Run:
         """Judges a measured cell; the first good float64 gradient of a case becomes what the rest is judged by."""
         cell, config, result = measured.cell, measured.config, measured.result
         arrays = files.load(self.folder / measured.arrays_file)
-        task = tasks.get(cell.case.task)
-        yardstick = self._judges(cell, config)
-        may_lead = cell.precision == "float64" and cell.operator != "value" and cell.device == "cpu"
-        if yardstick is None and (not may_lead or cell.method in task.approximating):
-            outcome, reason, agreement = "error", "there is no reference to compare with: every candidate failed", None
-        else:
-            if yardstick is None and not verdict.damage(task, cell, config, arrays):
-                yardstick = self._yardstick(cell, arrays, Noise(result.value_noise or 0.0, result.noise or 0.0))
-            outcome, reason, agreement = verdict.judge(task, cell, config, arrays, result, yardstick)
+        outcome, reason, agreement = self.judge.judge(cell, config, arrays, result)
         self._finish(
             cell,
             outcome=outcome,
@@ -419,44 +267,7 @@ class Run:
             arrays=measured.arrays_file,
             **measured.common,
         )
-        self.remember(self.records[cell.name], self.folder)
-
-    def _judges(self, cell: Cell, config: Any) -> verdict.Yardstick | None:
-        """What a cell is judged by; where its method approximates, with what that should answer at these inputs."""
-        yardstick, task = self.yardsticks.get(_judged_by(cell)), tasks.get(cell.case.task)
-        if yardstick is None or task.approximation is None or cell.method not in task.approximating:
-            return yardstick
-        key = cell.case, cell.method
-        if key not in self.approximations:
-            self.listener("what the method should answer", cell)
-            self.approximations[key] = task.approximation(config, cell.method, self._given(cell.case))
-        given = partial(self._given, cell.case)
-        return yardsticks.of_method(yardstick, cell.case, cell.method, self.approximations[key], given)
-
-    def _given(self, case: Case) -> Arrays:
-        return files.load(self._inputs(case))
-
-    def _yardstick(self, cell: Cell, arrays: Arrays, told: Noise) -> verdict.Yardstick:
-        scale = yardsticks.norm(self.yardsticks.get((cell.case, "gradient"))) if cell.operator == "jvp" else None
-        given = partial(self._given, cell.case)
-        return yardsticks.of_reference(cell.case, cell.key, cell.operator, arrays, given, scale, told)
-
-    def remember(self, record: Record, folder: Path) -> None:
-        """Takes a good reference cell, of this run or of another in ``folder``, as what its case is judged by."""
-        cell = record.cell
-        if record.outcome != "ok" or cell.operator == "value" or cell.device != "cpu":
-            return
-        known = self.yardsticks.get(_judged_by(cell))
-        if known is None and cell.precision == "float64":
-            arrays, said = files.load(folder / record.arrays), record.agreement
-            told = Noise() if said is None else Noise(said.value_noise or 0.0, said.noise or 0.0)
-            self.yardsticks[_judged_by(cell)] = self._yardstick(cell, arrays, told)
-        elif known is not None and cell.precision == "float32" and known.key == replace(cell, precision="float64").key:
-            agreement = record.agreement
-            if agreement is not None and agreement.gradient is not None:
-                error = agreement.gradient.relative_l2
-                single = yardsticks.with_float32(known, error, agreement.value, agreement.outputs)
-                self.yardsticks[_judged_by(cell)] = single
+        self.judge.remember(self.records[cell.name], self.folder)
 
     def _finish(self, cell: Cell, **what: Any) -> None:
         case = cell.case
@@ -476,11 +287,6 @@ class Run:
         self.journal.append(record)
         self.records[cell.name] = record
         self.listener("done", cell)
-
-
-def _judged_by(cell: Cell) -> tuple[Case, str]:
-    """Which yardstick is a cell's: a value is judged with the gradients."""
-    return cell.case, "gradient" if cell.operator == "value" else cell.operator
 
 
 def exit_code(records: Sequence[Record], required: Sequence[str] = ()) -> int:

@@ -50,7 +50,7 @@ def _take(run: Run, folder: Path, record: Record) -> None:
             raise UsageError(f"{ours} holds other inputs than {folder}: choose a new folder with --out")
         files.save(ours, theirs)
         run.inputs[case] = ours
-    run.remember(record, folder)
+    run.judge.remember(record, folder)
 
 
 def _equal(first: Arrays, second: Arrays) -> bool:

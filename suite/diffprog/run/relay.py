@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 from diffprog.records import protocol
+from diffprog.run import plan, roofline
 from diffprog.run.processors import Claim
+from diffprog.run.settings import RATES, Settings, caches
 from diffprog.run.workers import Worker, WorkerDied
+from diffprog.run.workers import environment as worker_environment
 
 Answer = TypeVar("Answer", protocol.Ready, protocol.Result, protocol.Sampled)
 OnPhase = Callable[[str], None]
@@ -105,3 +109,26 @@ def _expected(reply: protocol.Reply, kind: type[Answer]) -> Answer | protocol.Fa
     if isinstance(reply, kind | protocol.Failure):
         return reply
     return protocol.Failure("error", f"the worker answered {type(reply).__name__}")
+
+
+def of_group(group: plan.Group, settings: Settings, folder: Path, rates: roofline.Book) -> Relay:
+    """The workers of a group; the first one that a backend, device and precision has measures their rates."""
+    julia = settings.julia.julia if group.backend == "julia" else None
+    env = worker_environment(group.precision, group.device, settings.threads, julia, settings.keep)
+    env |= caches(settings)
+    if settings.installation is not None:
+        env = settings.installation.environment(env)
+    if group.backend in settings.workers:
+        del env["PYTHONSAFEPATH"]  # a program of others may be a Python script with modules beside it
+    log = folder / "logs" / f"{group.task}-{group.backend}-{group.device}-{group.precision}.log"
+    command = settings.workers.get(group.backend) or settings.command
+    key = roofline.Key(group.backend, group.device, group.precision, settings.threads)
+
+    def opening() -> protocol.Open:
+        wanted = settings.seconds > 0 and rates.get(key) is None
+        return protocol.Open(
+            group.backend, group.precision, group.device, settings.threads, protocol.VERSION,
+            rates=min(RATES, settings.seconds) if wanted else 0.0,
+        )  # fmt: skip
+
+    return Relay(lambda: Worker(env, log, settings.threads, command), opening, settings.time_limit, group.alone)

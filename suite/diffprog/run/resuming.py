@@ -9,8 +9,10 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 
 from diffprog.backends import find_julia
+from diffprog.errors import UsageError
 from diffprog.records.cells import Provenance, Record
 from diffprog.run import environment, variables
 from diffprog.run.installation import Installation
@@ -111,3 +113,25 @@ def now(
 def commands(workers: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """The commands of workers by backend, as records have them."""
     return {backend: shlex.join(command) for backend, command in workers.items()}
+
+
+def misfits(now: Now, records: Sequence[Record], all_of_them: int, folder: Path, *, remeasure: bool) -> list[Record]:
+    """The records that do not belong to a run that starts now.
+
+    Args:
+        records: those that would stand.
+        all_of_them: how many records there are.
+        folder: where they lie.
+        remeasure: whether they may be measured again.
+
+    Raises:
+        UsageError: if there are any, and they may not.
+    """
+    differing = {record.cell.name: found for record in records if (found := now.differences(record))}
+    if differing and not remeasure:
+        raise UsageError(
+            f"{len(differing)} of the {all_of_them} records in {folder} do not belong to this run: "
+            f"{sentence(differing)}; have them measured again with --resume --remeasure, or choose "
+            "another folder with --out"
+        )
+    return [record for record in records if record.cell.name in differing]

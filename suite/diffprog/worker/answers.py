@@ -10,7 +10,12 @@ import numpy as np
 from diffprog.backends.base import Prepared
 from diffprog.measure.clock import Bare
 from diffprog.records import protocol
-from diffprog.spec import Arrays
+from diffprog.spec import Array, Arrays
+
+STEP = 0.1
+"""How far away the timed functions are asked whether they still compute: the first step of finite differences."""
+ROUNDINGS = 1e3
+"""A change of the value by no more than this, relative to it and in roundings, may leave an answer as it is."""
 
 
 class Kept(Exception):
@@ -61,6 +66,38 @@ def after_sampling(cell: Prepared, operator: str, first: Arrays, *, may_keep: bo
             before = {label: first[operator], label + protocol.ITS_VALUE: first["value"]}
         found |= {key: x for key, x in again.items() if not _same(x, before[key])}
     return found
+
+
+def still_computed(cell: Prepared, operator: str, first: Arrays, theta: Array, direction: Array, eps: float) -> None:
+    """Asks what was timed at other parameters, once: a step from ``theta`` along ``direction``.
+
+    That the answer must change is known from the value's change (`value_at`) and from the slope, which is checked; of
+    an hvp the value alone is held to it. ``eps`` is a rounding of the precision.
+
+    Raises:
+        Kept: if it is still ``first``, bit for bit, though it must change: copies of what an earlier call computed.
+    """
+    if cell.elsewhere is None:
+        return
+    x = theta + STEP * direction
+    try:
+        change = cell.value_at(x) - cell.value_at(theta)
+    except Exception:  # a user's model may have no value there: then nothing is known
+        return
+    slope = {"gradient": direction, "jvp": np.float64(1)}.get(operator)
+    linear = change if slope is None else STEP * float(np.vdot(first[operator], slope))
+    moved = {operator: abs(change - linear), "value": max(abs(change), abs(linear))}  # by its slope, and by itself
+    least = ROUNDINGS * eps * max(1.0, abs(float(first["value"])))
+    alone = "value" if operator == "value" else protocol.VALUE_ALONE
+    found = cell.elsewhere(cell.value, lambda result: of_value(cell, result, alone), x)
+    if operator != "value":
+        found |= cell.elsewhere(cell.derivative, lambda result: of_derivative(cell, result, operator, "value"), x)
+    for name, again in found.items():
+        called = "value" if protocol.is_value(name) else operator
+        # A value that was wrong from the start is the judge's to name.
+        known = called != "value" or abs(float(first[name]) - float(first["value"])) < moved["value"]
+        if known and moved[called] > least and _same(again, first[name]):
+            raise Kept(f"the {called} that is timed is the same for other parameters: it is kept, not computed")
 
 
 def differing(first: Arrays, again: Arrays, operator: str) -> Arrays:

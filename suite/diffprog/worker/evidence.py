@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from diffprog.backends.base import Prepared
+from diffprog.declaration import Task
 from diffprog.measure import evidence
 from diffprog.records import protocol
-from diffprog.spec import Array, Arrays, Task
+from diffprog.spec import Array, Arrays
 
 
 @dataclass
@@ -51,6 +52,13 @@ class Evidence:
             "undetermined": self.undetermined(arrays),
             "off_blocks": self.off_blocks(arrays) if wrong else {},
         }
+
+    def nearby(self) -> Array:
+        """A direction (P,) along which a step of 0.1 is not far: a user's parameters may be of any unit."""
+        found: Array = self.directions[0]
+        if self.of_a_user and self.operator != "jvp":
+            found = found * evidence.units_of(self.task.layout(self.config), self.theta)
+        return found
 
     def differences(self, arrays: Arrays, count: int) -> evidence.Found:
         """The derivative against differences of the cell's own value or gradient, along the host's directions."""

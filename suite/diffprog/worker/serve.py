@@ -17,14 +17,16 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 from diffprog import backends, tasks
-from diffprog.backends.base import Ask, Backend, Prepared, Unavailable, Unsupported
+from diffprog.backends.base import Ask, Backend, Prepared
+from diffprog.declaration import Task
+from diffprog.errors import Unavailable, Unsupported
 from diffprog.measure import clock, gpu, memory, rates
 from diffprog.models import checking, loading
 from diffprog.models.declaring import ModelConfig
 from diffprog.models.loading import FILES, Fault
 from diffprog.records import protocol
 from diffprog.records.cells import Gpu, Memory, Seconds
-from diffprog.spec import Arrays, Task, dtype
+from diffprog.spec import Arrays, dtype
 from diffprog.worker import answers, fitting, steady
 from diffprog.worker.evidence import Evidence
 
@@ -55,6 +57,7 @@ class Worker:
             raise Unsupported(f"tf32 is a mode of NVIDIA's matrix units: there is none on {request.device}")
         self.double = request.precision == "float64"
         self.backend.open(request.precision, request.device, request.threads)
+        self.eps = float(np.finfo(dtype(request.precision)).eps)
         seconds = since_start()
         used = self.backend.threads() | {
             f"{p['internal_api']} {p['filepath']}": p["num_threads"] for p in threadpool_info()
@@ -117,6 +120,8 @@ class Worker:
         self.say(protocol.Phase("checking"))
         if request.samples:
             arrays |= answers.after_sampling(cell, self.operator, arrays, may_keep=self.engine == "cudagraph")
+            theta, direction = self.inputs["params"], self.evidence.nearby()
+            answers.still_computed(cell, self.operator, arrays, theta, direction, self.eps)
         evidence = self.evidence.found(arrays, request.directions)
         invariants = cell.work()
         arrays |= answers.outputs(cell, self.checked)

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from diffprog import format
 from diffprog.drawing import style
 from diffprog.errors import UsageError
 from diffprog.records.fits import COMPARED, TOLERANCE, FitJournal, FitRecord
-from diffprog.report import format, own, rendering
+from diffprog.report import own, rendering
 from diffprog.report.fits import pictures as fit_pictures
 from diffprog.report.fits import tables as fits
+from diffprog.report.outcomes import FAILURES
 from diffprog.spec import Case
-
-_FAILED = ("disagrees", "error", "timed_out", "crashed", "out_of_memory")
 
 
 def write(folder: Path, told: list[str]) -> Path:
@@ -81,7 +81,7 @@ def _render(
         for r in records
         if r.provenance is not None
     }
-    failed = any(record.outcome in _FAILED for record in records)
+    failed = any(record.outcome in FAILURES for record in records)
     shared = {
         "title": f"Fit of {', '.join(dict.fromkeys(record.task for record in records))}",
         "started": min((record.started for record in records if record.started), default=""),

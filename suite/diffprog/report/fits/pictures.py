@@ -15,7 +15,6 @@ from diffprog.drawing.learned import Learned, Picture
 from diffprog.models.loading import Fault
 from diffprog.records.fits import FitRecord, inputs_file
 from diffprog.report import arrays, own
-from diffprog.report.run.pictures import with_names
 from diffprog.spec import Case
 
 
@@ -44,7 +43,7 @@ def draw(folder: Path, case: Case, fits: Sequence[FitRecord]) -> tuple[Figure | 
     if own.folder(case.task) is None:
         picture: Picture = made.picture
         return picture(case, inputs, learned)
-    found = own.function(case.task, made, "case, inputs, learned")(case, with_names(case, inputs), learned)
+    found = own.function(case.task, made, "case, inputs, learned")(case, own.with_names(case, inputs), learned)
     figure, caption = found if isinstance(found, tuple) and len(found) == 2 else (found, "what was learned.")
     if figure is not None and not isinstance(figure, Figure):
         raise Fault(f"{made.__file__}: picture returns a {type(figure).__name__}; it must return a matplotlib Figure")

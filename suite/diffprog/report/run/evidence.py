@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from diffprog import tasks
+from diffprog.format import clip, seconds, words
 from diffprog.records.cells import Record
 from diffprog.report import arrays
-from diffprog.report.format import clip, seconds, words
+from diffprog.report.outcomes import ABSENCES, FAILURES
 from diffprog.report.run import tables
 from diffprog.report.run.goals import explained, goal
 
-FAILURES = ("disagrees", "error", "timed_out", "crashed", "out_of_memory")
-ABSENCES = ("unsupported", "unavailable")
 SHORT_CALL = 50e-6
 """Seconds. Below this a call's fixed cost (Python, dispatch, kernel launch) may well be most of what is timed."""
 

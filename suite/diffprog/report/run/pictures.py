@@ -15,12 +15,10 @@ from matplotlib.figure import Figure
 from diffprog import tasks
 from diffprog.drawing import style
 from diffprog.drawing.shown import Shown
-from diffprog.models import arrays as named_arrays
-from diffprog.models.declaring import ModelConfig
 from diffprog.models.loading import Fault
 from diffprog.records.cells import Record
 from diffprog.report import arrays, own
-from diffprog.spec import Arrays, Case
+from diffprog.spec import Case
 
 
 def one_each(folder: Path, records: Sequence[Record], output: str) -> list[Shown]:
@@ -67,15 +65,7 @@ def picture(folder: Path, case: Case, records: Sequence[Record]) -> Figure | Non
         if home is not None and one_each(folder, records, "value"):
             raise Fault(f"{made.__file__}: no backend gives the output {output!r}, which OUTPUT names")
         return None
-    figure = draw(case, given if home is None else with_names(case, given), shown)
+    figure = draw(case, given if home is None else own.with_names(case, given), shown)
     if figure is not None and not isinstance(figure, Figure):
         raise Fault(f"{made.__file__}: picture returns a {type(figure).__name__}; it must return a matplotlib Figure")
     return figure
-
-
-def with_names(case: Case, inputs: Arrays) -> Arrays:
-    """A user's inputs as they were drawn: the parameters by name, and the data."""
-    config = tasks.get(case.task).configure(case.variant, case.size)
-    assert isinstance(config, ModelConfig)
-    data = {name: array for name, array in inputs.items() if name not in named_arrays.RESERVED}
-    return named_arrays.named(inputs["params"], config.shapes) | data

@@ -16,7 +16,8 @@ from diffprog.drawing import style
 from diffprog.drawing.shown import Shown, largest, square
 from diffprog.spec import Array, Arrays, Case
 from diffprog.tasks.flow.data import grey
-from diffprog.tasks.flow.spec import TASK, VARIATIONAL, configure
+from diffprog.tasks.flow.problem import VARIATIONAL, configure
+from diffprog.tasks.flow.spec import TASK
 from diffprog.tasks.flow.targets import LOG_DENSITY
 
 OUTPUT = "log_density"

@@ -83,7 +83,7 @@ class Layout:
         return parts
 
     def name_of(self, index: int) -> str:
-        """The name of one component of θ, such as ``W[3,5]``.
+        """The name of one component of θ, such as ``W[3,5]``, or that of a number alone.
 
         Raises:
             IndexError: if ``index`` is not in ``range(P)``.
@@ -95,7 +95,7 @@ class Layout:
                 if not block.shape:
                     return block.name
                 where = ",".join(str(int(i)) for i in np.unravel_index(index, block.shape))
-                return f"{block.name}[{where}]"
+                return f"{block.name}[{where}]" if block.shape else block.name
             index -= block.size
         raise AssertionError("unreachable")
 

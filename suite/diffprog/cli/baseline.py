@@ -43,13 +43,20 @@ def write(
     folder: Where = None,
     threads: Threads = 1,
     time_limit: TimeLimit = 900.0,
+    julia_exe: JuliaExe = None,
+    julia_project: JuliaProject = None,
+    config_file: ConfigFile = None,
 ) -> None:
     """Compute the reference's values, gradients, jvps and hvps, and write them down.
 
     Holds sizes tiny and small, seed 0, of every case with few enough parameters. Nothing is written unless the
-    reference agrees with finite differences and closed forms.
+    reference agrees with finite differences and closed forms. A task of your own has no reference: the first of its
+    backends that agrees with finite differences is taken, and all are computed.
 
-    Example: `diffprog baseline write --task qcbm`
+    Examples:
+    `diffprog baseline write --task qcbm`
+
+    `diffprog baseline write --task ./wine`
     """
     chosen = models.named(names(task)) or tasks.NAMES
     sizes = names(size) or ("tiny", "small")
@@ -57,11 +64,16 @@ def write(
     plan.check_names("size", sizes, SIZES)
     cases = golden.cases(chosen, sizes)
     if not cases:
-        raise UsageError(f"every case of these sizes has more than {golden.MOST_PARAMETERS} parameters")
-    settings = driver.Settings(threads=threads, samples=0, time_limit=time_limit)
+        raise UsageError(
+            f"every case of these sizes has more parameters than a baseline holds: {golden.MOST_PARAMETERS}, of a task "
+            f"of your own {golden.MOST_OF_A_USER}"
+        )
+    backends = {cell.backend for cell in golden.candidates(cases)}
+    search = find_julia_for(backends, julia_exe, julia_project, config_file)
+    settings = driver.Settings(threads=threads, samples=0, time_limit=time_limit, julia=search)
     folder = folder or _beside(chosen)
     with TemporaryDirectory() as work, progress_bars() as bars:
-        paths = golden.write(folder, Path(work) / "run", cases, settings, _listener(bars, 3 * len(cases)))
+        paths = golden.write(folder, Path(work) / "run", cases, settings, lambda total: _listener(bars, total))
     for path in paths:
         say(f"{path}: {path.stat().st_size / 1024:.0f} KiB")
 
@@ -100,9 +112,9 @@ def check(
     )
     required = names(require) or ()
     plan.check_names("backend", required, request.backends or BACKENDS)
-    plan.cells(request)  # unknown names are told before Julia is looked for
+    asked = plan.cells(request)  # unknown names are told before Julia is looked for
     folder = folder or _beside(request.tasks or tasks.NAMES)
-    search = find_julia_for(set(request.backends or BACKENDS), julia_exe, julia_project, config_file)
+    search = find_julia_for({cell.backend for cell in asked}, julia_exe, julia_project, config_file)
     settings = driver.Settings(threads=threads, samples=0, time_limit=time_limit, julia=search)
     with TemporaryDirectory() as work, progress_bars() as bars:
         found = golden.check(folder, Path(work) / "run", request, settings, lambda total: _listener(bars, total))

@@ -11,7 +11,7 @@ from diffprog.cli import options
 from diffprog.cli.console import names, out
 from diffprog.cli.options import Names
 from diffprog.errors import UsageError
-from diffprog.run import files, plan
+from diffprog.run import files, models, plan
 from diffprog.spec import DEVICES, PRECISIONS
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ def compare(
     plan.check_names("precision", names(precision), PRECISIONS)
     plan.check_names("device", names(device), DEVICES)
     plan.check_names("verdict to fail on", names(fail_on), ("slower",))
+    for folder in (run_a, run_b):
+        models.recall(folder)  # for the names of parameters
     found = comparison.compare(run_a, run_b, Options(effect / 100, p, names(device), names(precision)))
     show(found, markdown)
     raise typer.Exit(found.exit_code(fail_on_slower=fail_on is not None))

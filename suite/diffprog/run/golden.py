@@ -42,16 +42,23 @@ def cases(names: Sequence[str], sizes: Sequence[str]) -> list[Case]:
 
 
 def write(
-    folder: Path, work: Path, chosen: Sequence[Case], settings: driver.Settings, listen: driver.Listener
+    folder: Path,
+    work: Path,
+    chosen: Sequence[Case],
+    settings: driver.Settings,
+    listen: Callable[[int], driver.Listener] = lambda total: lambda what, cell: None,
 ) -> list[Path]:
     """Computes the reference's answers in ``work`` and writes the baselines of their tasks to ``folder``.
+
+    ``listen``: given the number of cells, the run's listener.
 
     Raises:
         UsageError: if an answer of the reference is not ok, or a file cannot be written.
     """
-    running = driver.Run(work, settings, listen)
+    cells = candidates(chosen)
+    running = driver.Run(work, settings, listen(len(cells)))
     running.start(resume=False)
-    records = _leading(running.run([cell for case in chosen for cell in _candidates(case)]))
+    records = _leading(running.run(cells))
     for record in records:
         if record.outcome != "ok":
             raise UsageError(f"no baseline was written: {record.cell.name} is {record.outcome}: {record.reason}")
@@ -74,8 +81,12 @@ def write(
     return written
 
 
-def _candidates(case: Case) -> list[Cell]:
+def candidates(chosen: Sequence[Case]) -> list[Cell]:
     """The cells whose answers may become golden: the reference's, or every backend's where any may lead."""
+    return [cell for case in chosen for cell in _candidates(case)]
+
+
+def _candidates(case: Case) -> list[Cell]:
     references = [plan.reference_cell(case, operator) for operator in OPERATORS]
     found = [cell for cell in references if cell is not None]
     if found:

@@ -23,7 +23,7 @@ end
     @testset "interface" include("interface.jl")
     @testset "flow" include("flow.jl")
     @testset "eigensolver" include("eigensolver.jl")
-    @testset "mmd" include("mmd.jl")
+    @testset "kernels" include("kernels.jl")
     @testset "qcbm" include("qcbm.jl")
     @testset "trg" include("trg.jl")
     @testset "bridge" include("bridge.jl")

@@ -17,6 +17,7 @@ from diffprog.run.plan import by_hand
 from diffprog.spec import Array, Arrays, Case, Cell
 
 CASES = [Case(name, variant, "tiny", 0) for name in tasks.NAMES for variant in tasks.get(name).variants]
+FIRST = Case("flow", "density", "tiny", 0)
 
 
 def truth(case: Case) -> tuple[Arrays, Result]:
@@ -83,18 +84,18 @@ def test_the_truth_is_ok(case: Case) -> None:
 
 
 def test_a_wrong_value_and_missing_work_are_caught() -> None:
-    arrays, result = truth(CASES[0])
-    outcome, reason = judge(CASES[0], arrays | {"value": arrays["value"] * (1 + 1e-9)}, result)
+    arrays, result = truth(FIRST)
+    outcome, reason = judge(FIRST, arrays | {"value": arrays["value"] * (1 + 1e-9)}, result)
     assert outcome == "disagrees"
     assert "the value is off" in reason
     short = Result(result.value, result.invariants | {"rhs_evaluations": 39}, Seconds(), Memory())
-    outcome, reason = judge(CASES[0], arrays, short)
+    outcome, reason = judge(FIRST, arrays, short)
     assert outcome == "disagrees"
     assert "rhs_evaluations is 39 where the task demands 40" in reason
 
 
 def test_float32_is_judged_by_the_references_own_error() -> None:
-    case = CASES[0]
+    case = FIRST
     task = tasks.get(case.task)
     cell = tasks.cell(case, "jax", task.methods[0], "gradient", "float32", "cpu")
     g = np.ones(4)
@@ -106,7 +107,7 @@ def test_float32_is_judged_by_the_references_own_error() -> None:
 
 def test_a_task_may_set_a_floor_under_the_float32_tolerance() -> None:
     """It loosens what a lucky reference would demand, never float64, and never what an unlucky one allows."""
-    case = CASES[0]
+    case = FIRST
     task = replace(tasks.get(case.task), float32_floor=3e-4)
     single, double = (tasks.cell(case, "jax", task.methods[0], "gradient", p, "cpu") for p in ("float32", "float64"))
     lucky, unlucky = (verdict.Yardstick("k", 1.0, np.ones(4), float32_error=error) for error in (1e-9, 1e-3))
@@ -116,7 +117,7 @@ def test_a_task_may_set_a_floor_under_the_float32_tolerance() -> None:
 
 
 def test_finite_differences_that_contradict_the_reference_are_told() -> None:
-    case = CASES[0]
+    case = FIRST
     task = tasks.get(case.task)
     arrays, result = truth(case)
     contradicted = Result(
@@ -218,7 +219,7 @@ def test_numbers_that_happen_to_have_few_bits_are_not_called_float32(x: Array, y
 
 
 def test_an_ill_conditioned_case_is_allowed_what_rounding_does_to_it_and_no_more() -> None:
-    case = CASES[0]
+    case = FIRST
     task = tasks.get(case.task)
     config = task.configure(case.variant, case.size)
     arrays, result = truth(case)
@@ -244,7 +245,7 @@ def test_a_second_derivatives_tolerance_is_not_the_values() -> None:
 
 
 def test_arrays_that_are_missing_or_no_numbers_are_told() -> None:
-    case = CASES[0]
+    case = FIRST
     arrays, result = truth(case)
     assert judge(case, {"value": arrays["value"]}, result) == ("disagrees", "there is no array 'gradient'")
     assert judge(case, {"gradient": arrays["gradient"]}, result) == ("disagrees", "there is no array 'value'")

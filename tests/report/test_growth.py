@@ -11,8 +11,8 @@ import pytest
 
 from diffprog import tasks
 from diffprog.records.cells import Journal, Memory, Record, Seconds
-from diffprog.report import build
-from diffprog.report.run import evidence, goals, growth, growth_figure, page, tables
+from diffprog.report import build, rendering
+from diffprog.report.run import evidence, goals, growth, growth_figure, tables
 
 BEFORE = 100 * 2**20
 
@@ -35,7 +35,7 @@ def record(size: str, law: tuple[float, float, float] = (1, 2, 1.5), **changes: 
 
 
 def fitted(records: list[Record]) -> list[dict[str, Any]]:
-    return page.rows(growth.exponents(growth.points(tables.cells(records))))
+    return rendering.rows(growth.exponents(growth.points(tables.cells(records))))
 
 
 @pytest.mark.parametrize("sizes", [("tiny", "small"), ("large", "tiny", "medium", "small")])

@@ -13,7 +13,6 @@ import pytest
 from diffprog.errors import UsageError
 from diffprog.records.cells import Journal
 from diffprog.report import build
-from diffprog.report.run import page
 from diffprog.report.run.notes import notes
 from diffprog.run import driver, plan
 
@@ -97,4 +96,3 @@ def test_pages_of_older_versions_are_known(path: Path) -> None:
     summary = path.with_name("summary.md")
     if summary.exists():
         ownership.check(summary)
-    assert page.replace.__doc__

@@ -16,8 +16,8 @@ from diffprog import tasks
 from diffprog.drawing import style
 from diffprog.errors import UsageError
 from diffprog.records.cells import FILE, Agreement, Errors, Journal, Memory, Provenance, Record, Seconds
-from diffprog.report import arrays, build, format
-from diffprog.report.run import evidence, figures, ladder, page, pictures, tables, terminal
+from diffprog.report import arrays, build, format, rendering
+from diffprog.report.run import evidence, figures, ladder, pictures, tables, terminal
 from diffprog.spec import OUTCOMES, Case
 from diffprog.tasks.trg import exact
 
@@ -148,7 +148,7 @@ def test_the_page_is_self_contained(mixed: Path) -> None:
 def test_the_page_shows_all_outcomes_and_reasons(mixed: Path) -> None:
     text = (mixed / "index.html").read_text()
     for outcome in OUTCOMES:
-        assert f" {evidence.words(outcome)}</span>" in text
+        assert f" {format.words(outcome)}</span>" in text
     for reason in ("the worker died of signal 11", "no answer within 60 s", "needs 9 GiB", "no such method"):
         assert reason in text
     assert "<code>diffprog setup-julia</code>" in text
@@ -218,7 +218,7 @@ def test_pairs_are_relative_to_the_reference(tmp_path: Path) -> None:
     for one in records[:2]:
         np.savez(home / f"{one.cell.key}.npz", gradient=found[one.backend])
     (home / f"{records[2].cell.key}.npz").write_bytes(b"PK damaged")
-    (row,) = page.rows(tables.pairs(records, tmp_path))
+    (row,) = rendering.rows(tables.pairs(records, tmp_path))
     assert (row["first"], row["second"]) == ("numpy · reverse", "jax · reverse")
     assert row["relative_l2"] == 0.5 / 5.0
     assert row["tolerance"] == 1e-12
@@ -275,7 +275,7 @@ def test_unequal_work_is_told() -> None:
     ],
 )
 def test_a_dear_gradient_needs_a_reason(changes: dict[str, Any], words: str) -> None:
-    (row,) = page.rows(tables.cells([computed(**changes)]))
+    (row,) = rendering.rows(tables.cells([computed(**changes)]))
     reason = evidence.dear(row)
     assert words in reason
     assert bool(words) == bool(reason)
@@ -309,7 +309,7 @@ def test_small_runs_without_arrays(tmp_path: Path, records: list[Record]) -> Non
     for one in records:
         Journal(tmp_path).append(one)
     text = build.write(tmp_path).read_text()
-    assert evidence.words(records[0].outcome) in text
+    assert format.words(records[0].outcome) in text
     assert not list(tmp_path.glob("figures/qcbm*"))
     assert not list(tmp_path.glob("*.part"))
 
@@ -466,7 +466,7 @@ def test_terminal(mixed: Path, width: int) -> None:
         console.print(terminal.table(Journal(mixed).read()))
     text = capture.get()
     for outcome in OUTCOMES:
-        assert evidence.words(outcome) in text
+        assert format.words(outcome) in text
     for part in ("12.0 ms", "30.0 ms", "2.50×", "1.0e-03", "Julia is not installed", "diffprog setup-julia", "6 ok"):
         assert part in text
     assert text.count("to mend it") == 1

@@ -50,9 +50,9 @@ def test_groups_share_a_worker_and_the_reference_leads() -> None:
     keys = [(g.task, g.backend, g.device, g.precision) for g in groups]
     assert len(keys) == len(set(keys)) == 8 * len(tasks.NAMES)  # four backends in two precisions
     assert keys[:3] == [
-        ("flow", "numpy", "cpu", "float64"),
-        ("flow", "numpy", "cpu", "float32"),
-        ("flow", "torch", "cpu", "float64"),
+        ("eigensolver", "numpy", "cpu", "float64"),
+        ("eigensolver", "numpy", "cpu", "float32"),
+        ("eigensolver", "torch", "cpu", "float64"),
     ]
 
 

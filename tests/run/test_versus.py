@@ -26,7 +26,7 @@ from diffprog.spec import Cell
 ROOT = Path(__file__).parents[2]
 REQUEST = plan.Request(tasks=("flow",), variants=("correlated",), backends=("numpy",), methods=("discrete",))
 SAMPLED = "return protocol.Sampled(run(request.calls) / request.calls)"
-WORKER = "measure/worker.py"
+WORKER = "worker/serve.py"
 WRONG = (WORKER, "arrays[self.operator] = cell.fetch(result)", "g = cell.fetch(result)\n            "
          "arrays[self.operator] = g * (1 + 1e-9)")  # fmt: skip
 SLOW = (WORKER, SAMPLED, SAMPLED.replace("run(request.calls)", "run(3 * request.calls)", 1))

@@ -8,6 +8,7 @@ from diffprog.drawing import style
 from diffprog.errors import UsageError
 from diffprog.records import fits
 from diffprog.records.cells import Journal
+from diffprog.report import rendering
 from diffprog.report.fits import page as fit_page
 from diffprog.report.gpu import page as gpu_page
 from diffprog.report.run import figures, growth, growth_figure, page, pictures, roofline_figure, tables, work_precision
@@ -49,9 +50,9 @@ def write(folder: Path) -> Path:
                 name: style.save(figure, folder / "figures", name)
                 for name, figure in pictures.draw(folder, records).items()
             }
-        report = page.Report(folder, records, cells, frames["pairs"], charts, scenes, page.rows(frames["growth"]))
-        page.replace(folder / "summary.md", page.summary(report))
-        page.replace(folder / "index.html", page.html(report))
+        report = page.Report(folder, records, cells, frames["pairs"], charts, scenes, rendering.rows(frames["growth"]))
+        rendering.replace(folder / "summary.md", page.summary(report))
+        rendering.replace(folder / "index.html", page.html(report))
         with style.settings():
             gpu_page.write(folder, records, cells)
     except OSError as error:

@@ -84,6 +84,11 @@ def exponent(number: float | None, sizes: int) -> str:
     return ABSENT if number is None or not math.isfinite(number) else f"{number:.2f} ({sizes} sizes)"
 
 
+def words(outcome: str) -> str:
+    """An outcome as it is written in a sentence."""
+    return outcome.replace("_", " ")
+
+
 def clip(text: str, limit: int = 400) -> str:
     """At most ``limit`` characters, the middle left out: a traceback's first and last words matter most."""
     text = text.strip()

@@ -14,8 +14,7 @@ from matplotlib.figure import Figure
 from diffprog.drawing import style
 from diffprog.errors import UsageError
 from diffprog.interop.price import WAYS, Price, Prices
-from diffprog.report import format
-from diffprog.report.run import page
+from diffprog.report import format, rendering
 
 FOLDER = "prices"
 ABOVE_JULIACALL = 5e-6
@@ -202,8 +201,8 @@ def write(folder: Path) -> Path:
             "machine": _machine(folder / "environment.json"),
             "colours": style.COLOURS,
         }
-        for template, name in (("bridge.html.j2", "index.html"), ("bridge.md.j2", "summary.md")):
-            page.replace(folder / name, page.render(template, **shared))
+        for template, name in (("bridge/bridge.html.j2", "index.html"), ("bridge/bridge.md.j2", "summary.md")):
+            rendering.replace(folder / name, rendering.render(template, **shared))
     except OSError as error:
         raise UsageError(f"cannot write the report into {folder}: {error}") from error
     return folder / "index.html"

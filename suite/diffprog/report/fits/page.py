@@ -8,10 +8,9 @@ from pathlib import Path
 from diffprog.drawing import style
 from diffprog.errors import UsageError
 from diffprog.records.fits import COMPARED, TOLERANCE, FitJournal, FitRecord
-from diffprog.report import format
+from diffprog.report import format, rendering
 from diffprog.report.fits import pictures as fit_pictures
 from diffprog.report.fits import tables as fits
-from diffprog.report.run import page
 
 _FAILED = ("disagrees", "error", "timed_out", "crashed", "out_of_memory")
 
@@ -81,5 +80,5 @@ def _render(folder: Path, records: Sequence[FitRecord], figures: dict[str, Path]
         "tolerance": TOLERANCE,
         "colours": style.COLOURS,
     }
-    for template, name in (("fit.html.j2", "index.html"), ("fit.md.j2", "summary.md")):
-        page.replace(folder / name, page.render(template, **shared))
+    for template, name in (("fits/fit.html.j2", "index.html"), ("fits/fit.md.j2", "summary.md")):
+        rendering.replace(folder / name, rendering.render(template, **shared))

@@ -10,6 +10,7 @@ import pandas as pd
 
 from diffprog.drawing import style
 from diffprog.records.cells import Record
+from diffprog.report import rendering
 from diffprog.report.gpu import figure as gpu_figure
 from diffprog.report.gpu import tables as gpu
 from diffprog.report.run import evidence, page
@@ -40,10 +41,10 @@ def write(folder: Path, records: Sequence[Record], cells: pd.DataFrame) -> Path 
         return None
     compared = gpu.compared(cells)
     figures = {name: style.save(figure, folder / "figures", name) for name, figure in gpu_figure.draw(compared).items()}
-    rows = [page.shown(row) | {"warnings": gpu.warnings(row)} for row in page.rows(compared)]
+    rows = [page.shown(row) | {"warnings": gpu.warnings(row)} for row in rendering.rows(compared)]
     sentence, level = gpu.verdict(records)
-    text = page.render(
-        "gpu.html.j2",
+    text = rendering.render(
+        "gpu/gpu.html.j2",
         sentence=sentence,
         level=level,
         gaps=evidence.gaps(asked),
@@ -59,7 +60,7 @@ def write(folder: Path, records: Sequence[Record], cells: pd.DataFrame) -> Path 
         colours=style.COLOURS,
         apart=gpu.apart,
     )  # fmt: skip
-    page.replace(path, text)
+    rendering.replace(path, text)
     return path
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from diffprog.records.cells import Record
 from diffprog.report import arrays
-from diffprog.report.format import clip, seconds
+from diffprog.report.format import clip, seconds, words
 from diffprog.report.run import tables
 from diffprog.report.run.goals import CHEAP, goal
 from diffprog.tasks import NAMES
@@ -38,11 +38,6 @@ _ENGINE_COST = {
     "eager": "eager dispatch: the way back, recorded first, has several small operations for each forward one",
     "zygote": "Zygote makes and calls a pullback for each small operation",
 }
-
-
-def words(outcome: str) -> str:
-    """An outcome as it is written in a sentence."""
-    return outcome.replace("_", " ")
 
 
 def verdict(records: Sequence[Record]) -> str:

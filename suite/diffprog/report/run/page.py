@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from diffprog import tasks
 from diffprog.agree.timings import NOISE
 from diffprog.drawing.style import COLOURS
 from diffprog.records.cells import Record
-from diffprog.report import format, ownership
+from diffprog.report import rendering
 from diffprog.report.run import evidence, ladder, notes
 from diffprog.report.run.figures import TAX
 from diffprog.report.run.goals import CHEAP, goal
@@ -33,13 +31,6 @@ _CAPTIONS = {
 }
 
 
-def rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """A table's rows as plain Python objects; what is missing is None."""
-    plain = frame.astype(object)
-    found: list[dict[str, Any]] = plain.where(plain.notna(), None).to_dict("records")
-    return found
-
-
 def _noted(row: dict[str, Any]) -> dict[str, str]:
     """The engine where it is not the default: what a reader need not be told is left out."""
     usual = tasks.engine(row["backend"], row["task"], row["operator"])
@@ -49,14 +40,6 @@ def _noted(row: dict[str, Any]) -> dict[str, str]:
 def shown(cell: dict[str, Any]) -> dict[str, Any]:
     """A row of the table of cells with what the pages say of it besides."""
     return cell | _noted(cell) | {"dear": evidence.dear(cell), "goal": goal(cell["task"], cell["method"])}
-
-
-def by_case(entries: Iterable[Any]) -> list[tuple[str, list[Any]]]:
-    """Rows or pieces of evidence by case, the cases in order of appearance."""
-    cases: dict[str, list[Any]] = {}
-    for entry in entries:
-        cases.setdefault(entry["case"] if isinstance(entry, dict) else entry.case, []).append(entry)
-    return list(cases.items())
 
 
 @dataclass(frozen=True)
@@ -101,7 +84,7 @@ class Report:
 
     @cached_property
     def cells(self) -> list[dict[str, Any]]:
-        return [shown(cell) for cell in rows(self.frame)]
+        return [shown(cell) for cell in rendering.rows(self.frame)]
 
     @property
     def timed(self) -> list[dict[str, Any]]:
@@ -207,69 +190,16 @@ class Report:
         return json.dumps(found, indent=2, ensure_ascii=False)
 
 
-def _embedded(path: Path) -> str:
-    """A PNG file as a data URI."""
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
-
-
-@cache
-def _environment(kind: str) -> Environment:
-    """Templates and filters for pages of a kind, ``html`` or ``md``: what is put into either is text, never markup."""
-    made = Environment(
-        loader=PackageLoader("diffprog.report"),
-        autoescape=select_autoescape(["html.j2"]),
-        finalize=format.markdown if kind == "md" else None,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters |= {
-        "seconds": format.seconds,
-        "size": format.size,
-        "error": format.error,
-        "ratio": format.ratio,
-        "tax": format.tax,
-        "count": format.count,
-        "rate": format.rate,
-        "quantity": format.quantity,
-        "exponent": format.exponent,
-        "clip": format.clip,
-        "loss": format.loss,
-        "by_case": by_case,
-        "words": evidence.words,
-        "embedded": _embedded,
-    }
-    return made
-
-
-def render(template: str, **shared: Any) -> str:
-    """A page from a template, ``….html.j2`` or ``….md.j2``."""
-    return _environment(template.split(".")[-2]).get_template(template).render(**shared)
-
-
 def _render(template: str, report: Report) -> str:
     shared = {"most": 12, "cheap": CHEAP, "goal": TAX, "noise": NOISE, "colours": COLOURS, "captions": _CAPTIONS}
-    return render(template, report=report, **shared)
-
-
-def replace(path: Path, text: str) -> None:
-    """Writes a page so that a reader sees the old one or the new one, never half of it.
-
-    Raises:
-        UsageError: if there is one that the suite has not written.
-    """
-    ownership.check(path)
-    text = f"{text.rstrip()}\n{ownership.MARK}\n"
-    draft = path.with_name(path.name + ".part")
-    draft.write_text(text, encoding="utf-8", errors="backslashreplace")
-    draft.replace(path)
+    return rendering.render(template, report=report, **shared)
 
 
 def html(report: Report) -> str:
     """The page: one file with its style and images inside, nothing to fetch and no script."""
-    return _render("report.html.j2", report)
+    return _render("run/report.html.j2", report)
 
 
 def summary(report: Report) -> str:
     """The same in brief, as Markdown."""
-    return _render("summary.md.j2", report)
+    return _render("run/summary.md.j2", report)

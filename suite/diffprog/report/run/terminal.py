@@ -16,9 +16,9 @@ from diffprog.records.cells import Record
 from diffprog.records.fits import FitRecord
 from diffprog.report import format
 from diffprog.report.gpu import tables as gpu
+from diffprog.report.rendering import by_case, rows
 from diffprog.report.run import evidence, tables
 from diffprog.report.run.goals import goal
-from diffprog.report.run.page import by_case, rows
 
 WIDE = 110
 """Characters. A narrower terminal is shown fewer columns; all of them are in the page."""
@@ -81,7 +81,7 @@ def fits(records: Sequence[FitRecord]) -> RenderableType:
 
 
 def _outcome(outcome: str) -> Text:
-    return Text(evidence.words(outcome), _STYLES.get(outcome, _FAILED))
+    return Text(format.words(outcome), _STYLES.get(outcome, _FAILED))
 
 
 def _row(cell: dict[str, Any]) -> dict[str, Text]:

@@ -29,6 +29,7 @@ end
     @testset "bridge" include("bridge.jl")
     @testset "engines" include("engines.jl")
     @testset "fit" include("fit.jl")
+    @testset "models" include("models.jl")
     # Minutes of compilation: by `runtests.jl --thorough`, where Mooncake is installed.
     if "--thorough" in ARGS && Base.find_package("Mooncake") !== nothing
         @testset "mooncake" include("mooncake.jl")

@@ -269,7 +269,9 @@ class Run:
         """The workers of a group."""
         settings = self.settings
         julia = settings.julia.julia if group.backend == "julia" else None
-        env = worker_environment(group.precision, group.device, settings.threads, julia, settings.keep)
+        env = worker_environment(
+            group.precision, group.device, settings.threads, julia, settings.keep, folder=tasks.get(group.task).folder
+        )
         env |= _caches(settings)
         if settings.installation is not None:
             env = settings.installation.environment(env)

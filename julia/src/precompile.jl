@@ -47,7 +47,7 @@ end
 @setup_workload begin
     @compile_workload begin
         foreach(workload -> workload(), of_tasks(:workload))
-        model_workload()
+        Models.workload()
         exercise_bridge()
         θ = [0.1, 0.2]
         GC.@preserve θ wrap("float64", UInt(pointer(θ)), 2)

@@ -1,7 +1,5 @@
 # The flat θ and the named arrays that it is made of.
 
-using ChainRulesCore: AbstractZero
-
 "Where each of the parameters `names` is within θ, and its shape. They lie one after another, in column-major order."
 struct Blocks{names,S<:Tuple}
     shapes::S
@@ -47,4 +45,7 @@ end
 
 pack!(to, ::Union{Nothing,AbstractZero}) = fill!(to, 0) # of what the loss does not depend on
 pack!(to, x̄::Number) = fill!(to, real(x̄))
-pack!(to, x̄::AbstractArray) = to .= real.(vec(x̄)) # of what has been through complex numbers, a complex one
+function pack!(to, x̄::AbstractArray)
+    length(x̄) == length(to) || throw(DimensionMismatch("a cotangent of $(length(x̄)) numbers for a block of $(length(to))"))
+    return to .= real.(vec(x̄)) # of what has been through complex numbers, a complex one
+end

@@ -42,15 +42,39 @@ function told(error, backtrace, folder::AbstractString)
     end
     error isa Meta.ParseError && return of_syntax(error.msg, place)
     for frame in (backtrace === nothing ? [] : stacktrace(backtrace))
-        if frame.line > 0 && startswith(String(frame.file), folder)
-            place = "$(frame.file):$(frame.line)"
+        file, line = whereabouts(frame)
+        if line > 0 && startswith(file, folder)
+            place = "$file:$line"
             break
         end
     end
-    text = sprint(showerror, error)
-    text = first(split(text, r"\n\s*(Closest candidates|Stacktrace|Hint:)"))
+    text = first(split(sprint(showerror, error), r"\n\s*(Closest candidates|Stacktrace|Hint:|This error occurs)"))
     return "$place: $(worded(error, String(text), folder))"
 end
+
+"""
+The file and line of a stack frame. In what Zygote has made of a function it is Zygote's own: then that of the function, which its
+type still names.
+"""
+function whereabouts(frame)
+    code = frame.linfo
+    code = code isa Core.CodeInstance ? code.def : code
+    if code isa Core.MethodInstance
+        this = first(Base.unwrap_unionall(code.specTypes).parameters)
+        if this isa Type && this <: DiffProgTasks.Zygote.Pullback
+            method = method_of(first(Base.unwrap_unionall(this).parameters))
+            method === nothing || return String(method.file), Int(method.line)
+        end
+    end
+    return String(frame.file), Int(frame.line)
+end
+
+method_of(signature) =
+    try
+        Base.invokelatest(which, signature)
+    catch
+        nothing
+    end
 
 "The place and the reason in the parser's message, which draws the line with an arrow."
 function of_syntax(message, place)

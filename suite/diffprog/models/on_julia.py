@@ -36,19 +36,20 @@ class Model:
     """
 
     def __init__(self, julia: Any, tasks: Any, config: ModelConfig, precision: str) -> None:
-        self._julia, self._tasks, self._precision = julia, tasks, precision
+        self._julia, self._models, self._options = julia, tasks.Models, tasks.options
+        self._precision = precision
         self.folder, self.shapes = Path(config.folder), config.shapes
         self.where = str(self.folder / FILE)
         if not (self.folder / FILE).is_file():
             raise Fault(f"{self.where}: there is no such file")
         with self.faults():
-            self._space = tasks.load_model(self.where)
+            self._space = self._models.load_model(self.where)
 
     def problem(self, data: Mapping[str, Any]) -> Any:
         """The problem with arrays that Julia has. It is a call of its own: only then Julia sees what was loaded."""
-        options = self._tasks.options
+        shapes, data = self._options(**dict(self.shapes)), self._options(**data)
         with self.faults():
-            return self._tasks.model(self._space, self._precision, options(**dict(self.shapes)), options(**data))
+            return self._models.model(self._space, self._precision, shapes, data)
 
     def arrays(self, inputs: Arrays) -> Arrays:
         """Inputs as Julia is to have them."""
@@ -95,14 +96,14 @@ class Model:
         try:
             yield
         except JuliaError as error:
-            found, julia, tasks = error.exception, self._julia, self._tasks
+            found, julia, models = error.exception, self._julia, self._models
             if julia.isa(found, julia.OutOfMemoryError) or julia.isa(found, julia.InterruptException):
                 raise
-            if julia.isa(found, tasks.NoNumber):
-                self._no_number(*tasks.described(found.loss))
-            if julia.isa(found, tasks.Fault):
+            if julia.isa(found, models.NoNumber):
+                self._no_number(*models.described(found.loss))
+            if julia.isa(found, models.Fault):
                 raise Fault(f"{self.where}: {found.text}") from error
-            raise Fault(str(tasks.told(found, error.backtrace, str(self.folder)))) from error
+            raise Fault(str(models.told(found, error.backtrace, str(self.folder)))) from error
 
     def _no_number(self, shape: tuple[int, ...], kind: str, dtype: str) -> None:
         try:

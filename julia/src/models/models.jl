@@ -1,11 +1,20 @@
-# A user's own model as a problem: `loss(params, data)` in a file of theirs, and where they want it `outputs(params, data)`.
-#
-# `params` and `data` are named tuples of arrays in the shapes that the user drew, with the same indices as elsewhere:
-# W[i + 1, j + 1] is Python's W[i, j]. So θ holds each block in column-major order here, and data is column-major, too:
-# who calls has seen to that. What has no dimensions is a number.
+"""
+A user's own model as a problem: `loss(params, data)` in a file of theirs and, where they want it, `outputs(params, data)`.
 
-include("models/blocks.jl")
-include("models/faults.jl")
+`params` and `data` are named tuples of arrays in the shapes that the user drew, with the same indices as elsewhere:
+W[i + 1, j + 1] is Python's W[i, j]. So θ holds each block in column-major order here, and data is column-major, too: who calls
+has seen to that. What has no dimensions is a number.
+"""
+module Models
+
+using ChainRulesCore: AbstractZero, ChainRulesCore, NoTangent, unthunk
+using DifferentiationInterface: AutoZygote, Constant, prepare_gradient, value_and_gradient
+using ForwardDiff: Dual
+using TOML: TOML
+using ..DiffProgTasks: DTYPES, DiffProgTasks, Problem, choose, derivation, derive, parameters
+
+include("blocks.jl")
+include("faults.jl")
 
 "The loss of a model at its data."
 struct ModelCase{F,B<:Blocks,D<:NamedTuple}
@@ -63,13 +72,13 @@ end
 
 defined(space, name) = isdefined(space, name) ? getglobal(space, name) : nothing
 
-nparameters(problem::ModelProblem) = length(problem.case.blocks)
+DiffProgTasks.nparameters(problem::ModelProblem) = length(problem.case.blocks)
 
-objective(problem::ModelProblem) = (model_loss, problem.case)
+DiffProgTasks.objective(problem::ModelProblem) = (model_loss, problem.case)
 
-value(problem::ModelProblem{T}, θ) where {T} = number(T, model_loss(parameters(problem, θ), problem.case))
+DiffProgTasks.value(problem::ModelProblem{T}, θ) where {T} = number(T, model_loss(parameters(problem, θ), problem.case))
 
-function gradient(problem::ModelProblem{T}, θ) where {T}
+function DiffProgTasks.gradient(problem::ModelProblem{T}, θ) where {T}
     θ = parameters(problem, θ)
     loss, θ̄ = value_and_gradient(model_loss, problem.preparation, AutoZygote(), θ, Constant(problem.case))
     return number(T, loss), θ̄ === nothing ? zero(θ) : θ̄ # nothing, says Zygote, where the loss has no parameters in it
@@ -80,28 +89,29 @@ number(::Type{T}, loss::T) where {T} = loss
 number(::Type{T}, loss) where {T} = throw(NoNumber(loss))
 
 "What the user's `outputs` returns, as arrays that are nobody else's; nothing where there is no such function."
-function outputs(problem::ModelProblem, θ)
+function DiffProgTasks.outputs(problem::ModelProblem, θ)
     problem.outputs === nothing && return (;)
     found = problem.outputs(unpack(parameters(problem, θ), problem.case.blocks), problem.case.data)
     found isa NamedTuple && return map(output, found)
     throw(Fault("outputs must return a named tuple of arrays and numbers, not a $(typeof(found))"))
 end
 
-output(x::Number) = fill(Bridge.storable(x))
-output(x::AbstractArray{<:Number}) = Array(Bridge.storable(x))
+output(x::Number) = fill(DiffProgTasks.Bridge.storable(x))
+output(x::AbstractArray{<:Number}) = Array(DiffProgTasks.Bridge.storable(x))
 output(x) = throw(Fault("outputs must return arrays and numbers; among them is a $(typeof(x))"))
 
-work(problem::ModelProblem, θ) = (parameters = length(parameters(problem, θ)),)
+DiffProgTasks.work(problem::ModelProblem, θ) = (parameters = length(parameters(problem, θ)),)
 
-made_with(::ModelProblem) = "Zygote"
+DiffProgTasks.made_with(::ModelProblem) = "Zygote"
 
-function model_workload()
+function workload()
     tiny(params, data) = sum(abs2, tanh.(data.X * params.W .+ params.b') .- data.y) / length(data.y) + params.c^2
     blocks = Blocks((W = (2, 2), b = (2,), c = ()))
     problem = model(Float64, tiny, nothing, blocks, (X = [0.1 0.2; 0.3 0.4; 0.5 0.6], y = ones(3, 2)))
-    exercise(problem)
+    DiffProgTasks.exercise(problem)
     θ = fill(0.1, 7)
     derive(derivation(problem, "jvp", "forwarddiff"), θ, θ)
     derive(derivation(problem, "hvp", "zygote"), θ, θ)
-    described(1.0f0), described([1.0])
+end
+
 end

@@ -22,8 +22,14 @@ The parameters by name, of any numbers: arrays on the memory of θ, and numbers.
     return :(NamedTuple{names}(($(parts...),)))
 end
 
-block(θ, start, ::Tuple{}) = θ[start]
-block(θ, start, shape) = reshape(view(θ, start:(start + prod(shape) - 1)), shape)
+block(θ::AbstractVector, start, ::Tuple{}) = θ[start]
+block(θ::AbstractVector, start, shape) = reshape(view(θ, start:(start + prod(shape) - 1)), shape)
+
+# An array where Julia can make one on memory that it shares, from 1.11 on: for a view first calls would compile for twice as
+# long, since nothing is compiled for it in advance; and a user's signature may well say Matrix.
+@static if isdefined(Base, :memoryref) && isdefined(Base, :wrap)
+    block(θ::Vector, start, shape::Tuple{Int,Vararg{Int}}) = Base.wrap(Array, memoryref(θ.ref, start), shape)
+end
 
 # One vector for all blocks: Zygote would make one for each.
 function ChainRulesCore.rrule(::typeof(unpack), θ::AbstractVector, blocks::Blocks)

@@ -141,7 +141,9 @@ def sdist(session: nox.Session) -> None:
         packed.extractall(home, filter="data")
     session.chdir(home / archive.name.removesuffix(".tar.gz"))
     session.install("-c", "constraints.txt", ".", *nox.project.dependency_groups(PROJECT, "test"))
-    session.run("pytest", *(session.posargs or ["tests/agree", "tests/report", "tests/measure", "tests/run"]))
+    session.run(
+        "pytest", *(session.posargs or ["tests/agree", "tests/report", "tests/measure", "tests/records", "tests/run"])
+    )
 
 
 @nox.session
@@ -162,7 +164,7 @@ def gradients(session: nox.Session) -> None:
 @nox.session
 def engines(session: nox.Session) -> None:
     """Every operator by every engine on every task, those that take minutes to compile too."""
-    install(session, "test")
+    install(session, "test", extra="all,enzyme")
     setup_julia(session)
-    files = ("tests/test_engines.py", "tests/backends/test_julia_package.py")
+    files = ("tests/test_engines.py", "tests/backends/test_julia_package.py", "tests/backends/test_jax_enzyme.py")
     session.run("pytest", *files, "--thorough", *session.posargs)

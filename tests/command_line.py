@@ -39,7 +39,8 @@ def refused(done: Done) -> str:
 
 
 NEEDED = {
-    "fit": ("qcbm",), "precision": ("flow",), "report": ("nowhere",), "compare": ("nowhere", "elsewhere"),
+    "fit": ("qcbm",), "new": ("qcbm",), "precision": ("flow",), "report": ("nowhere",),
+    "compare": ("nowhere", "elsewhere"),
 }  # fmt: skip
 """The arguments that commands cannot do without."""
 

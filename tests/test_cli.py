@@ -35,7 +35,19 @@ def refused(done: subprocess.CompletedProcess[str], told: str) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["list"], ["run"], ["fit"], ["report"], ["precision"], ["compare"], ["bridge"], ["doctor"], ["setup-julia"]],
+    [
+        [],
+        ["list"],
+        ["run"],
+        ["fit"],
+        ["new"],
+        ["report"],
+        ["precision"],
+        ["compare"],
+        ["bridge"],
+        ["doctor"],
+        ["setup-julia"],
+    ],
 )
 def test_every_command_has_help(command: list[str]) -> None:
     done = diffprog(*command, "--help")
@@ -66,7 +78,7 @@ def test_list_names_all_there_is() -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--task", "flwo"], "there is no task 'flwo'; there are: flow, eigensolver, qcbm, trg"),
+        (["--task", "flwo"], "there is no task 'flwo'; there are: eigensolver, flow, qcbm, trg"),
         (["--backend", "numpy,tensorflow"], "there is no backend 'tensorflow'"),
         (["--size", "huge"], "there is no size 'huge'; there are: tiny, small, medium, large"),
         (["--precision", "float16"], "there is no precision 'float16'"),

@@ -72,7 +72,7 @@ def copy(tmp_path: Path) -> Path:
 
 def call(folder: Path, *arguments: str, **variables: str) -> str:
     """Runs Python in the copy, which is then the suite that gets imported."""
-    environment = os.environ | {"PYTHONPATH": str(folder)} | variables
+    environment = os.environ | {"PYTHONPATH": str(folder / "suite")} | variables
     done = subprocess.run(
         [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )

@@ -13,7 +13,7 @@ from diffprog.spec import OPERATORS, Cell, Limit
 ENGINES = {
     "numpy": ("hand",),
     "torch": ("eager", "func", "compile", "cudagraph", "expert"),
-    "jax": ("reverse", "forward", "forward_over_reverse", "reverse_over_reverse"),
+    "jax": ("reverse", "forward", "forward_over_reverse", "reverse_over_reverse", "enzyme"),
     "julia": ("zygote", "forwarddiff", "mooncake", "enzyme", "yao"),
 }
 """The engines of each backend. All are as a good user of it writes them, but for `EXPERT`."""

@@ -95,6 +95,8 @@ class Layout:
             raise IndexError(f"component {index} of {self.size} parameters")
         for block in self.blocks:
             if index < block.size:
+                if not block.shape:
+                    return block.name
                 where = ",".join(str(int(i)) for i in np.unravel_index(index, block.shape))
                 return f"{block.name}[{where}]"
             index -= block.size
@@ -162,7 +164,8 @@ class Functions:
     None where an engine makes them from ``loss``, or there are none. ``switches`` are by device what the task chose
     among the framework's algorithms, for the record. ``expert`` is the same loss and gradient for the engine of that
     name, None where there is no such form. ``check`` is asked once with ``(theta, data)``, before anything is timed; it
-    raises what is wrong with them.
+    raises what is wrong with them. ``parts`` is ``gradient`` for a model of several parameters, differentiated by each
+    of them as its author would: θ is cut before, and not differentiated through. It is what is timed.
     """
 
     value: Callable[[Any, Any], Any]
@@ -176,6 +179,7 @@ class Functions:
     switches: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     expert: Expert | None = None
     check: Callable[[Any, Any], None] | None = None
+    parts: Callable[[Any, Any], tuple[Any, tuple[Any, ...]]] | None = None
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from diffprog import engines, tasks
-from diffprog.backends.base import Ask, Unsupported
+from diffprog.backends.base import Ask
+from diffprog.errors import Unsupported
 from diffprog.measure import finite_differences
 from diffprog.spec import Array, Case, Cell, Functions
 from diffprog.tasks.trg import exact
-from diffprog.tasks.trg.spec import TrgConfig
+from diffprog.tasks.trg.problem import TrgConfig
 
 jax = pytest.importorskip("jax")
 jax_engines = pytest.importorskip("diffprog.backends.jax_engines")
@@ -131,7 +132,7 @@ def test_the_split_has_derivatives_of_every_order_and_no_poles() -> None:
         assert found[1:3] == pytest.approx(differences(start)[:2], rel=1e-8)
 
 
-@pytest.mark.parametrize("engine", engines.ENGINES["jax"])
+@pytest.mark.parametrize("engine", [name for name in engines.ENGINES["jax"] if name != "enzyme"])
 @pytest.mark.parametrize("operator", ["gradient", "jvp", "hvp"])
 def test_what_is_declared_impossible_is_just_what_no_mode_does(operator: str, engine: str) -> None:
     def nothing(theta: Any, data: Any) -> Any:

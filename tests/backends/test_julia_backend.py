@@ -49,7 +49,7 @@ print(seen[0], cell.fetch(result)[1].base is None)
 def test_an_unknown_method_is_unsupported_with_julias_reason(julia: Search) -> None:
     code = """
 from diffprog import tasks
-from diffprog.backends.base import Unsupported
+from diffprog.errors import Unsupported
 task = tasks.get("flow")
 config = task.configure("quadratic", "tiny")
 try:

@@ -11,11 +11,12 @@ import pytest
 
 from diffprog import tasks
 from diffprog.backends import get as get_backend
-from diffprog.backends.base import Ask, Prepared, Unsupported
+from diffprog.backends.base import Ask, Prepared
+from diffprog.errors import Unsupported
 from diffprog.measure import finite_differences
 from diffprog.spec import Array, Arrays
 from diffprog.tasks.trg.exact import CRITICAL
-from diffprog.tasks.trg.spec import TrgConfig
+from diffprog.tasks.trg.problem import TrgConfig
 
 torch = pytest.importorskip("torch")
 

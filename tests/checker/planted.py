@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -411,21 +413,30 @@ IN_CODE: dict[str, dict[str, list[tuple[str, str]]]] = {
 """By task and kind of mistake: a piece of the reference's source, and what is written in its place."""
 
 
+MODULES = {
+    "flow": ("field", "runge_kutta", "reference"),
+    "eigensolver": ("reference",),
+    "qcbm": ("simulation", "reference"),
+    "trg": ("network", "reference"),
+}
+"""What a reference is made of, each after what it imports."""
+
+
 def mutant(task: str, old: str, new: str) -> ModuleType:
-    """The reference module of a task with one piece of its source replaced.
+    """The reference module of a task with one piece of its source, or of what it is made of, replaced.
 
     Raises:
-        ValueError: if the source has no such piece.
+        ValueError: if no source has such a piece.
     """
-    name = f"diffprog.tasks.{task}.reference"
-    spec = find_spec(name)
-    assert spec is not None and spec.origin is not None
-    with open(spec.origin, encoding="utf-8") as file:  # noqa: PTH123 - a module's origin is a string
-        source = file.read()
-    if old not in source:
-        raise ValueError(f"{spec.origin} has no {old!r} any more: plant this error elsewhere")
-    module = ModuleType(f"{name}_mutant")
-    module.__dict__["__file__"] = spec.origin
-    sys.modules[module.__name__] = module  # dataclasses look their module up
-    exec(compile(source.replace(old, new), spec.origin, "exec"), module.__dict__)
+    names = [f"diffprog.tasks.{task}.{module}" for module in MODULES[task]]
+    origins = [spec.origin for name in names if (spec := find_spec(name)) is not None and spec.origin is not None]
+    sources = [Path(origin).read_text(encoding="utf-8") for origin in origins]
+    if not any(old in source for source in sources):
+        raise ValueError(f"none of {', '.join(origins)} has {old!r} any more: plant this error elsewhere")
+    with mock.patch.dict(sys.modules):  # each finds the mutants of those before it
+        for name, origin, source in zip(names, origins, sources, strict=True):
+            module = ModuleType(name)
+            module.__dict__["__file__"] = origin
+            sys.modules[name] = module
+            exec(compile(source.replace(old, new), origin, "exec"), module.__dict__)
     return module

@@ -11,7 +11,7 @@ from diffprog.records.cells import Memory, Seconds
 from diffprog.records.protocol import Result
 from diffprog.run.plan import by_hand
 from diffprog.spec import Array, Arrays, Case
-from diffprog.tasks.trg import reference, second
+from diffprog.tasks.trg import network, second
 from tests.checker import planted
 from tests.checker.planted import Answer
 
@@ -113,7 +113,7 @@ def test_a_broadening_that_is_too_large_is_caught_in_the_derivative_alone(
         case = Case("trg", variant, "tiny", seed)
         right = planted.answer(case, operator=operator)
         with monkeypatch.context() as patch:
-            for module in (reference, second):
+            for module in (network, second):
                 patch.setattr(module, "ETA", 1e-9)
             wrong = planted.answer(case, operator=operator)
         found.append(caught(right, {operator: wrong.gradient}))

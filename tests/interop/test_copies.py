@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffprog import interop
 from diffprog.interop import JuliaFunction
 from diffprog.interop.worker import Worker
 from tests.interop import fake_julia
@@ -44,7 +43,7 @@ def test_pickled_in_this_process_it_is_the_same_worker(worker: Worker, monkeypat
     loaded = pickle.loads(pickle.dumps(worker.load(DOUBLE)))
     assert loaded.route is worker
     assert loaded.primal([np.ones(2)])[0].tolist() == [2.0, 2.0]
-    monkeypatch.setattr(interop, "_worker", worker)
+    monkeypatch.setattr("diffprog.interop.worker._shared", worker)
     assert pickle.loads(pickle.dumps(worker)) is worker
 
 

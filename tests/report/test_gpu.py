@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from diffprog import tasks
+from diffprog import format, tasks
 from diffprog.drawing import style
 from diffprog.records.cells import (
     Agreement,
@@ -27,11 +27,11 @@ from diffprog.records.cells import (
     Record,
     Seconds,
 )
-from diffprog.report import build, format
+from diffprog.report import build, terminal
 from diffprog.report.gpu import figure as gpu_figure
 from diffprog.report.gpu import page as gpu_page
 from diffprog.report.gpu import tables as gpu
-from diffprog.report.run import tables, terminal
+from diffprog.report.run import tables
 
 RATES = Rates(bandwidth=2.7e12, flops=5.3e13, cache=50 * 2**20)
 ORIGIN = Provenance(

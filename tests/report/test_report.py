@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from diffprog import tasks
+from diffprog import format, tasks
 from diffprog.drawing import style
 from diffprog.errors import UsageError
 from diffprog.records.cells import FILE, Agreement, Errors, Journal, Memory, Provenance, Record, Seconds
-from diffprog.report import arrays, build, format, rendering
-from diffprog.report.run import evidence, figures, ladder, pictures, tables, terminal
+from diffprog.report import arrays, build, rendering, terminal
+from diffprog.report.run import evidence, figures, ladder, pictures, tables
 from diffprog.spec import OUTCOMES, Case
 from diffprog.tasks.trg import exact
 

@@ -15,14 +15,15 @@ from markdown_it import MarkdownIt
 from matplotlib.ticker import LogFormatterSciNotation
 from rich.console import Console
 
+from diffprog import format
 from diffprog.drawing import style
 from diffprog.records.cells import Record
 from diffprog.records.fits import FitJournal, FitRecord
-from diffprog.report import build, format, ownership
+from diffprog.report import build, ownership, terminal
 from diffprog.report.bridge import page as bridge
 from diffprog.report.compare import comparison
 from diffprog.report.compare import views as comparison_views
-from diffprog.report.run import terminal
+from diffprog.report.compare.change import Options
 from diffprog.spec import Case
 from tests.report.test_bridge import write as write_prices
 from tests.report.test_report import ORIGIN, QCBM, computed, record, save
@@ -153,7 +154,7 @@ def test_a_damaged_environment_costs_no_page(text: str, tmp_path: Path) -> None:
 def test_a_comparison(run: Path, tmp_path: Path) -> None:
     other = tmp_path / "<b>[x](y) | `z` *a*"
     save(other, [hostile(record(QCBM, outcome="error"))])
-    text = comparison_views.markdown(comparison.compare(run, other, comparison.Options(devices=("cpu",))))
+    text = comparison_views.markdown(comparison.compare(run, other, Options(devices=("cpu",))))
     found = parsed(text.replace("<details open>", "").replace("<sub>", ""))
     assert not [one for one in found if one[0] in ("link_open", "em_open", "s_open", "code_inline")]
     assert "<b>" not in text

@@ -20,6 +20,7 @@ from diffprog.measure import clock
 from diffprog.records import protocol
 from diffprog.records.cells import Journal, Record
 from diffprog.report.compare import comparison
+from diffprog.report.compare.change import Options
 from diffprog.run import driver, installation, plan, versus
 from diffprog.spec import Cell
 
@@ -74,7 +75,7 @@ def sessions(*records: Record) -> list[str]:
 
 
 def test_samples_are_taken_in_turn_and_each_side_says_what_it_is(copy: Copy, tmp_path: Path) -> None:
-    other = copy(("tasks/flow/reference.py", "import numpy", "\nimport numpy"), ("__init__.py", '"0.', '"9.'))
+    other = copy(("tasks/flow/reference.py", "import numpy", "\nimport numpy"), ("version.py", '"0.', '"9.'))
     (first,), (second,) = measure(tmp_path, other)
     assert (first.outcome, second.outcome) == ("ok", "ok")
     for phase in ("value", "gradient"):
@@ -92,7 +93,7 @@ def test_samples_are_taken_in_turn_and_each_side_says_what_it_is(copy: Copy, tmp
         assert (told["suite"], told["commit"]) == (origin.suite, origin.commit)
     drawn = [(folder / "arrays" / first.cell.case.key / "inputs.npz").read_bytes() for folder in folders]
     assert drawn[0] == drawn[1]
-    found = comparison.compare(*folders, comparison.Options())
+    found = comparison.compare(*folders, Options())
     assert [change.kind for change in found.changes] == ["same"]
     assert all(time.shift.paired for time in found.changes[0].times)
     assert measure(tmp_path, other, resume=True) == ([first], [second])  # nothing is measured again
@@ -179,7 +180,7 @@ def test_a_planted_slowness_is_found_and_fails_on_demand(
 ) -> None:
     measure(tmp_path, copy(SLOW))
     folder, comment = tmp_path / "run", tmp_path / "comment.md"
-    found = comparison.compare(folder / "before", folder / "after", comparison.Options())
+    found = comparison.compare(folder / "before", folder / "after", Options())
     assert [time.verdict for time in found.changes[0].times] == ["faster", "faster"]
     for name, other in (("before", "x"), ("after", "before"), ("x", "after")):  # as if this one were the slow one
         (folder / name).rename(folder / other)

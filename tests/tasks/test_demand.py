@@ -14,7 +14,7 @@ from diffprog.tasks.eigensolver import demand as eigensolver
 from diffprog.tasks.eigensolver import hamiltonian
 from diffprog.tasks.qcbm import circuit
 from diffprog.tasks.qcbm import demand as qcbm
-from diffprog.tasks.qcbm.spec import QcbmConfig
+from diffprog.tasks.qcbm.problem import QcbmConfig
 from diffprog.tasks.trg import demand as trg
 from diffprog.tasks.trg import lattice
 

@@ -15,13 +15,14 @@ from threadpoolctl import threadpool_limits
 from diffprog import tasks
 from diffprog.agree import verdict
 from diffprog.backends import get as get_backend
-from diffprog.backends.base import Prepared, Unsupported
-from diffprog.errors import UsageError
+from diffprog.backends.base import Prepared
+from diffprog.errors import Unsupported, UsageError
 from diffprog.measure import finite_differences
 from diffprog.run import plan
 from diffprog.spec import Array, Arrays, Case
-from diffprog.tasks.eigensolver import fermions, hamiltonian, krylov, reference, spec
-from diffprog.tasks.eigensolver.spec import TASK, EigensolverConfig
+from diffprog.tasks.eigensolver import fermions, hamiltonian, krylov, problem, reference, spec
+from diffprog.tasks.eigensolver.problem import EigensolverConfig
+from diffprog.tasks.eigensolver.spec import TASK
 from tests.conftest import Runner
 
 BACKENDS = ("numpy", "torch", "jax")
@@ -478,7 +479,7 @@ def test_a_few_vectors_of_memory() -> None:
     vectors = tracemalloc.get_traced_memory()[1] / (8 * 2**16)
     tracemalloc.stop()
     assert vectors < 2 * krylov.BASIS + 16
-    assert spec.memory(config, "dominant", 8) > vectors * 8 * 2**16
+    assert problem.memory(config, "dominant", 8) > vectors * 8 * 2**16
 
 
 def test_conjugate_gradients_that_fail_say_so() -> None:
@@ -551,7 +552,7 @@ def test_inputs(variant: str, size: str) -> None:
         assert np.linalg.norm(first["target"]) == pytest.approx(1, rel=1e-14)
     for seed in range(5):
         energies = np.linalg.eigvalsh(hamiltonian.matrix(*np.split(TASK.draw(config, seed)["params"], 2)))
-        assert np.diff(energies[: config.levels + 1]).min() >= spec.MIN_GAP * (1 - 1e-9)
+        assert np.diff(energies[: config.levels + 1]).min() >= problem.MIN_GAP * (1 - 1e-9)
 
 
 def test_layout_and_memory() -> None:

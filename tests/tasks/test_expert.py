@@ -13,7 +13,8 @@ import pytest
 
 from diffprog import tasks
 from diffprog.backends import get
-from diffprog.backends.base import Ask, Prepared, Unsupported
+from diffprog.backends.base import Ask, Prepared
+from diffprog.errors import Unsupported
 from diffprog.spec import Arrays, Expert, Functions
 
 torch = pytest.importorskip("torch")

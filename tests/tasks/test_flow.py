@@ -13,7 +13,8 @@ from diffprog.backends.base import Ask, Prepared
 from diffprog.measure import finite_differences
 from diffprog.spec import Array, Arrays
 from diffprog.tasks.flow import data, quadratic
-from diffprog.tasks.flow.spec import TASK, VARIATIONAL, FlowConfig
+from diffprog.tasks.flow.problem import VARIATIONAL, FlowConfig
+from diffprog.tasks.flow.spec import TASK
 from diffprog.tasks.flow.targets import LOG_DENSITY
 
 PYTHON_BACKENDS = ("numpy", "torch", "jax")

@@ -14,10 +14,12 @@ import pytest
 
 from diffprog import tasks
 from diffprog.backends import get as get_backend
-from diffprog.backends.base import Prepared, Unavailable
+from diffprog.backends.base import Prepared
+from diffprog.errors import Unavailable
 from diffprog.spec import Array
-from diffprog.tasks.flow import reference
-from diffprog.tasks.flow.spec import TASK, FlowConfig
+from diffprog.tasks.flow import field, runge_kutta
+from diffprog.tasks.flow.problem import FlowConfig
+from diffprog.tasks.flow.spec import TASK
 
 PYTHON_BACKENDS = ("numpy", "torch", "jax")
 SOLVERS = {"numpy": "scipy", "torch": "torchdiffeq", "jax": "diffrax"}
@@ -64,14 +66,14 @@ def test_backsolve_on_the_linear_problem(rate: float, gradient_error: float, sta
     steps, eps = 50, 0.1
     config = replace(TASK.configure("quadratic", "tiny"), dim=1, steps=steps, time=steps * eps)
     # The potential's flow is s·Sx with s = −1 for data; a step of +ε is the one of the linear problem.
-    potential = reference.Quadratic(config, np.array([rate]))
+    potential = field.Quadratic(config, np.array([rate]))
     nothing = np.zeros(1)
     x, x_bar, tapes = np.ones((1, 1)), np.ones((1, 1)), []
     for _ in range(steps):
-        x, _, tape = reference.step(potential, x, nothing, eps)
+        x, _, tape = runge_kutta.step(potential, x, nothing, eps)
         tapes.append(tape)
     for tape in reversed(tapes):
-        x_bar = reference.step_vjp(potential, tape, x_bar, nothing, eps)
+        x_bar = runge_kutta.step_vjp(potential, tape, x_bar, nothing, eps)
     discrete = float(potential.gradient()[0])
     z = rate * eps
     grown = 1 + z + z**2 / 2 + z**3 / 6 + z**4 / 24
@@ -79,7 +81,7 @@ def test_backsolve_on_the_linear_problem(rate: float, gradient_error: float, sta
     potential.reset()
     x_bar = np.ones((1, 1))
     for _ in range(steps):
-        x, x_bar = reference.step_back(potential, x, x_bar, nothing, eps)
+        x, x_bar = runge_kutta.step_back(potential, x, x_bar, nothing, eps)
     assert abs(potential.gradient()[0] / discrete - 1) == pytest.approx(gradient_error, rel=5e-3)
     assert abs(x[0, 0] - 1) == pytest.approx(state_error, rel=5e-3)
     back = 1 - z + z**2 / 2 - z**3 / 6 + z**4 / 24

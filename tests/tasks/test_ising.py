@@ -10,7 +10,8 @@ import pytest
 
 from diffprog import tasks
 from diffprog.tasks.flow import ising, targets
-from diffprog.tasks.flow.spec import TASK, VARIATIONAL, FlowConfig
+from diffprog.tasks.flow.problem import VARIATIONAL, FlowConfig
+from diffprog.tasks.flow.spec import TASK
 
 
 def enumerated(side: int, temperature: float) -> float:

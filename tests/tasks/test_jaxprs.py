@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from diffprog import tasks
-from diffprog.backends.base import Unavailable
+from diffprog.errors import Unavailable
 from diffprog.spec import Functions
 
 jax = pytest.importorskip("jax")

@@ -13,8 +13,9 @@ import pytest
 
 from diffprog.errors import UsageError
 from diffprog.spec import Array, Arrays, Functions
-from diffprog.tasks.qcbm import circuit, reference, spec, targets
-from diffprog.tasks.qcbm.spec import TASK, QcbmConfig
+from diffprog.tasks.qcbm import circuit, problem, reference, targets
+from diffprog.tasks.qcbm.problem import QcbmConfig
+from diffprog.tasks.qcbm.spec import TASK
 
 CASES = [("gaussian", "tiny"), ("gaussian", "small"), ("bars_and_stripes", "tiny"), ("bars_and_stripes", "small")]
 ALL_CASES = [(variant, size) for variant in TASK.variants for size in ("tiny", "small", "medium", "large")]
@@ -81,7 +82,7 @@ def runner(backend: str, config: QcbmConfig, method: str = "reverse", precision:
 
 
 def inputs(config: QcbmConfig, seed: int = 0) -> tuple[Array, Arrays]:
-    data = spec.draw(config, seed)
+    data = problem.draw(config, seed)
     return data.pop("params"), data
 
 
@@ -127,7 +128,9 @@ def dense_kernel(config: QcbmConfig, sigmas: Array) -> Array:
 
 
 @backends
-@pytest.mark.parametrize("config", [spec.configure(*case) for case in CASES] + [ODD], ids=lambda c: c.variant + c.size)
+@pytest.mark.parametrize(
+    "config", [problem.configure(*case) for case in CASES] + [ODD], ids=lambda c: c.variant + c.size
+)
 def test_distribution_and_loss_are_the_textbooks(backend: str, config: QcbmConfig) -> None:
     theta, data = inputs(config)
     expected = textbook(config)
@@ -144,7 +147,7 @@ def test_distribution_and_loss_are_the_textbooks(backend: str, config: QcbmConfi
 @backends
 @pytest.mark.parametrize("variant", TASK.variants)
 def test_value_is_the_gradients_loss(backend: str, variant: str) -> None:
-    config = spec.configure(variant, "tiny")
+    config = problem.configure(variant, "tiny")
     theta, data = inputs(config)
     run = runner(backend, config)
     value = run("value", theta, data)
@@ -175,7 +178,7 @@ def test_one_qubit_closed_form(backend: str, method: str) -> None:
 @cases
 @methods
 def test_gradient_is_the_references(backend: str, variant: str, size: str, method: str) -> None:
-    config = spec.configure(variant, size)
+    config = problem.configure(variant, size)
     theta, data = inputs(config)
     loss, gradient = runner("numpy", config)("gradient", theta, data)
     got_loss, got = runner(backend, config, method)("gradient", theta, data)
@@ -189,7 +192,7 @@ def test_gradient_is_the_references(backend: str, variant: str, size: str, metho
 @pytest.mark.parametrize(("variant", "method"), [("gaussian", "reverse"), ("bars_and_stripes", "adjoint")])
 def test_medium_gradient_is_the_references(backend: str, variant: str, method: str) -> None:
     """Twelve qubits: three groups, and the FFT."""
-    config = spec.configure(variant, "medium")
+    config = problem.configure(variant, "medium")
     theta, data = inputs(config)
     _, gradient = runner("numpy", config)("gradient", theta, data)
     assert relative(runner(backend, config, method)("gradient", theta, data)[1], gradient) < TASK.tolerance
@@ -197,7 +200,7 @@ def test_medium_gradient_is_the_references(backend: str, variant: str, method: s
 
 @pytest.mark.parametrize(("variant", "size"), [*CASES, ("gaussian", "medium"), ("bars_and_stripes", "medium")])
 def test_reference_against_finite_differences(variant: str, size: str) -> None:
-    config = spec.configure(variant, size)
+    config = problem.configure(variant, size)
     theta, data = inputs(config, seed=3)
     functions = reference.build(config, "reverse")
     gradient = functions.gradient(theta, data)[1]
@@ -212,7 +215,7 @@ def test_reference_against_finite_differences(variant: str, size: str) -> None:
 @backends
 def test_probability_is_conserved(backend: str) -> None:
     """Σ_x ∂p/∂θ_k = 0, with ∂p = ½(p⁺ − p⁻) exactly."""
-    config = spec.configure("gaussian", "tiny")
+    config = problem.configure("gaussian", "tiny")
     theta, data = inputs(config)
     run = runner(backend, config)
     for shift in np.pi / 2 * np.eye(theta.size):
@@ -224,7 +227,7 @@ def test_probability_is_conserved(backend: str) -> None:
 @methods
 @pytest.mark.parametrize("variant", TASK.variants)
 def test_gradient_vanishes_where_the_target_is_met(backend: str, method: str, variant: str) -> None:
-    config = spec.configure(variant, "tiny")
+    config = problem.configure(variant, "tiny")
     theta, data = inputs(config)
     data["target"] = runner(backend, config)("outputs", theta, data)["distribution"]
     loss, gradient = runner(backend, config, method)("gradient", theta, data)
@@ -235,13 +238,13 @@ def test_gradient_vanishes_where_the_target_is_met(backend: str, method: str, va
 @backends
 @pytest.mark.parametrize(("variant", "size"), [("gaussian", "small"), ("bars_and_stripes", "tiny")])
 def test_work_is_what_was_declared(backend: str, variant: str, size: str) -> None:
-    config = spec.configure(variant, size)
+    config = problem.configure(variant, size)
     theta, data = inputs(config)
-    assert runner(backend, config)("work", theta, data) == spec.work(config)
+    assert runner(backend, config)("work", theta, data) == problem.work(config)
 
 
 def test_work_is_not_counted_of_another_circuit() -> None:
-    config = spec.configure("gaussian", "tiny")
+    config = problem.configure("gaussian", "tiny")
     theta, data = inputs(config)
     data["permutation"] = np.roll(data["permutation"], 1)
     with pytest.raises(ValueError, match="not the composition"):
@@ -252,7 +255,7 @@ def test_work_is_not_counted_of_another_circuit() -> None:
 @methods
 @pytest.mark.parametrize(("variant", "size"), [("gaussian", "small"), ("bars_and_stripes", "tiny")])
 def test_single_precision_stays_single(backend: str, method: str, variant: str, size: str) -> None:
-    config = spec.configure(variant, size)
+    config = problem.configure(variant, size)
     theta, data = inputs(config)
     expected = runner("numpy", config)("gradient", theta, data)[1]
     loss, gradient = runner(backend, config, method, "float32")("gradient", theta, data)
@@ -262,7 +265,7 @@ def test_single_precision_stays_single(backend: str, method: str, variant: str, 
 
 @backends
 def test_value_and_outputs_stay_single(backend: str) -> None:
-    config = replace(spec.configure("gaussian", "tiny"), dense_kernel=False)
+    config = replace(problem.configure("gaussian", "tiny"), dense_kernel=False)
     theta, data = inputs(config)
     run = runner(backend, config, precision="float32")
     assert run("value", theta, data).dtype == np.float32
@@ -271,7 +274,7 @@ def test_value_and_outputs_stay_single(backend: str) -> None:
 
 @backends
 def test_fft_is_the_dense_product(backend: str) -> None:
-    config = spec.configure("gaussian", "small")
+    config = problem.configure("gaussian", "small")
     theta, data = inputs(config)
     dense = runner(backend, config)("gradient", theta, data)
     fast = runner(backend, replace(config, dense_kernel=False))("gradient", theta, data)
@@ -281,7 +284,7 @@ def test_fft_is_the_dense_product(backend: str) -> None:
 
 @backends
 def test_chunks_of_shifted_circuits_do_not_matter(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = spec.configure("bars_and_stripes", "tiny")
+    config = problem.configure("bars_and_stripes", "tiny")
     theta, data = inputs(config)
     whole = runner(backend, config, "parameter_shift")("gradient", theta, data)[1]
     monkeypatch.setattr(circuit, "CHUNK_BYTES", 7 * 2 * circuit.circuit_bytes(config.qubits, config.depth, 8))
@@ -292,7 +295,7 @@ def test_chunks_of_shifted_circuits_do_not_matter(backend: str, monkeypatch: pyt
 
 @pytest.mark.parametrize("plant", ["order of the CNOTs", "control for target", "a dropped CNOT", "bit order"])
 def test_planted_errors_are_seen(plant: str) -> None:
-    config = spec.configure("gaussian", "tiny")
+    config = problem.configure("gaussian", "tiny")
     theta, data = inputs(config)
     gradient = reference.build(config, "reverse").gradient(theta, data)[1]
     wrong = {
@@ -307,7 +310,7 @@ def test_planted_errors_are_seen(plant: str) -> None:
 
 @pytest.mark.parametrize(("variant", "size"), ALL_CASES)
 def test_permutation_is_the_cnots_one_by_one(variant: str, size: str) -> None:
-    config = spec.configure(variant, size)
+    config = problem.configure(variant, size)
     _, data = inputs(config)
     for start in np.random.default_rng(0).integers(0, 2**config.qubits, 20).tolist():
         word = start
@@ -318,11 +321,11 @@ def test_permutation_is_the_cnots_one_by_one(variant: str, size: str) -> None:
 
 @pytest.mark.parametrize(("variant", "size"), ALL_CASES)
 def test_inputs(variant: str, size: str) -> None:
-    config = spec.configure(variant, size)
-    first, again, other = spec.draw(config, 5), spec.draw(config, 5), spec.draw(config, 6)
+    config = problem.configure(variant, size)
+    first, again, other = problem.draw(config, 5), problem.draw(config, 5), problem.draw(config, 6)
     assert all(first[name].tobytes() == again[name].tobytes() for name in first)
     assert not np.array_equal(first["params"], other["params"])
-    assert first["params"].shape == (spec.layout(config).size,) == ((3 * config.depth + 1) * config.qubits,)
+    assert first["params"].shape == (problem.layout(config).size,) == ((3 * config.depth + 1) * config.qubits,)
     assert {name: str(array.dtype) for name, array in first.items()} == {
         "params": "float64",
         "target": "float64",
@@ -335,8 +338,8 @@ def test_inputs(variant: str, size: str) -> None:
 
 
 def test_layout_names_gates() -> None:
-    config = spec.configure("bars_and_stripes", "small")
-    layout = spec.layout(config)
+    config = problem.configure("bars_and_stripes", "small")
+    layout = problem.layout(config)
     assert layout.size == 279
     assert layout.name_of(0) == "layer0[0,0]"
     assert layout.name_of(2 * 9 + 3) == "layer1[1,0]"
@@ -346,15 +349,22 @@ def test_layout_names_gates() -> None:
 def test_targets_are_the_declared_ones() -> None:
     x = np.arange(16)
     tiny = np.exp(-((x - 7.5) ** 2) / (2 * 4**2))
-    np.testing.assert_allclose(spec.target(spec.configure("gaussian", "tiny")), tiny / tiny.sum(), rtol=1e-14)
+    np.testing.assert_allclose(problem.target(problem.configure("gaussian", "tiny")), tiny / tiny.sum(), rtol=1e-14)
     x = np.arange(64)
     small = np.exp(-((x - 31.5) ** 2) / (2 * 16**2))
-    np.testing.assert_allclose(spec.target(spec.configure("gaussian", "small")), small / small.sum(), rtol=1e-14)
+    np.testing.assert_allclose(problem.target(problem.configure("gaussian", "small")), small / small.sum(), rtol=1e-14)
     for size, patterns in (("tiny", 6), ("small", 14), ("medium", 22), ("large", 46)):
-        target = spec.target(spec.configure("bars_and_stripes", size))
+        target = problem.target(problem.configure("bars_and_stripes", size))
         assert np.count_nonzero(target) == patterns
     # 2x2: none, the two rows, the two columns, all; never a single pixel or a diagonal.
-    assert np.flatnonzero(spec.target(spec.configure("bars_and_stripes", "tiny"))).tolist() == [0, 3, 5, 10, 12, 15]
+    assert np.flatnonzero(problem.target(problem.configure("bars_and_stripes", "tiny"))).tolist() == [
+        0,
+        3,
+        5,
+        10,
+        12,
+        15,
+    ]
 
 
 def test_entanglers() -> None:
@@ -378,12 +388,12 @@ def test_published_tree_is_a_maximum_spanning_tree() -> None:
 
 def test_adjoint_needs_less_memory() -> None:
     for variant in TASK.variants:
-        config = spec.configure(variant, "large")
-        reverse, adjoint = (spec.memory(config, method, 8) for method in ("reverse", "adjoint"))
+        config = problem.configure(variant, "large")
+        reverse, adjoint = (problem.memory(config, method, 8) for method in ("reverse", "adjoint"))
         assert adjoint < reverse / 3
-        assert spec.memory(config, "reverse", 4) < reverse
+        assert problem.memory(config, "reverse", 4) < reverse
 
 
 def test_unknown_size() -> None:
     with pytest.raises(UsageError, match="no variant"):
-        spec.configure("gaussian", "huge")
+        problem.configure("gaussian", "huge")

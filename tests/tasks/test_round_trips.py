@@ -17,7 +17,8 @@ import pytest
 
 from diffprog import tasks
 from diffprog.backends import get
-from diffprog.backends.base import Ask, Unavailable
+from diffprog.backends.base import Ask
+from diffprog.errors import Unavailable
 from diffprog.spec import Arrays
 
 torch = pytest.importorskip("torch")

@@ -16,9 +16,10 @@ from diffprog.backends.base import Prepared
 from diffprog.errors import UsageError
 from diffprog.measure import finite_differences
 from diffprog.spec import SIZES, Array, Arrays, Case
-from diffprog.tasks.trg import exact, lattice, reference, spec
+from diffprog.tasks.trg import exact, lattice, network, problem, reference
 from diffprog.tasks.trg.exact import CRITICAL
-from diffprog.tasks.trg.spec import TASK, TrgConfig
+from diffprog.tasks.trg.problem import TrgConfig
+from diffprog.tasks.trg.spec import TASK
 
 BACKENDS = ("numpy", "torch", "jax")
 CASES = [(variant, size) for variant in TASK.variants for size in ("tiny", "small")]
@@ -145,7 +146,7 @@ def test_the_rule_refuses_to_be_differentiated_again() -> None:
 @backends
 def test_onsager(backend: str, coupling: float, value: float | None, error: float) -> None:
     """2²⁰ sites at χ = 16 differ from the torus of 1024² sites by the truncation alone, and by this much."""
-    config = spec.configure("classic", "small")
+    config = problem.configure("classic", "small")
     cell = prepared(backend, config, at(config, coupling))
     found = cell.fetch_value(cell.value())
     assert found - exact.torus_log_partition(1024, coupling) == pytest.approx(error, rel=0.1)
@@ -225,7 +226,7 @@ def test_gradient_is_the_references(backend: str, variant: str, size: str) -> No
 @pytest.mark.parametrize("coupling", [0.301, CRITICAL])
 def test_agreement_where_truncation_cuts_a_near_multiplet(backend: str, coupling: float) -> None:
     """At K = 0.301 the last value kept and the first dropped differ by 1e-10 in some steps."""
-    config = spec.configure("classic", "small")
+    config = problem.configure("classic", "small")
     value, slope = gradient("numpy", config, at(config, coupling))
     found, other = gradient(backend, config, at(config, coupling))
     assert found == pytest.approx(value, rel=1e-12)
@@ -234,7 +235,7 @@ def test_agreement_where_truncation_cuts_a_near_multiplet(backend: str, coupling
 
 @backends
 def test_a_uniform_disordered_torus_is_the_classic_one(backend: str) -> None:
-    for config in (spec.configure("disordered", "small"), RANDOM_TORUS):
+    for config in (problem.configure("disordered", "small"), RANDOM_TORUS):
         value, slope = gradient(backend, config, at(config, 0.42))
         classic = replace(config, variant="classic", side=1)
         expected, total = gradient("numpy", classic, at(classic, 0.42))
@@ -243,7 +244,7 @@ def test_a_uniform_disordered_torus_is_the_classic_one(backend: str) -> None:
         assert np.allclose(slope, slope.mean(), rtol=0.05)  # truncation need not respect every translation
 
 
-def textbook(factors: reference.Svd, a_bar: Array, b_bar: Array, eta: float) -> Array:
+def textbook(factors: network.Svd, a_bar: Array, b_bar: Array, eta: float) -> Array:
     """The reverse rule of the full SVD, as published, for cotangents of U√S and V√S of the first k columns."""
     u, s, v = factors
     k = a_bar.shape[-1]
@@ -266,7 +267,7 @@ def test_the_rule_is_the_textbooks(variant: str, size: str, monkeypatch: pytest.
     config = TASK.configure(variant, size)
     inputs = TASK.draw(config, 0)
     _, ours = gradient("numpy", config, inputs)
-    monkeypatch.setattr(reference, "split_vjp", functools.partial(textbook, eta=spec.ETA))
+    monkeypatch.setattr(reference, "split_vjp", functools.partial(textbook, eta=problem.ETA))
     _, theirs = gradient("numpy", config, inputs)
     assert relative(theirs, ours) < 1e-10  # where all is broadened, some terms are left out
 
@@ -278,8 +279,8 @@ def test_the_textbooks_rule_needs_broadening_and_ours_does_not(monkeypatch: pyte
     inputs = at(config, 0.35)
     _, ours = gradient("numpy", config, inputs)
     with monkeypatch.context() as patch:
-        patch.setattr(spec, "ETA", 0.0)
-        patch.setattr(reference, "ETA", 0.0)
+        patch.setattr(problem, "ETA", 0.0)
+        patch.setattr(network, "ETA", 0.0)
         _, unbroadened = gradient("numpy", config, inputs)
     monkeypatch.setattr(reference, "split_vjp", functools.partial(textbook, eta=0.0))
     _, theirs = gradient("numpy", config, inputs)
@@ -293,9 +294,9 @@ def test_equal_and_vanishing_singular_values(backend: str, precision: str) -> No
     """M = diag(1, 1, 0, 0), cut after two, and the loss |ABᵀ|²/2, which is symmetric: M̄ = M exactly."""
     matrix = np.diag([1.0, 1.0, 0.0, 0.0]).astype(precision)[None]
     if backend == "numpy":
-        a, b, factors = reference.split(matrix, 2)
+        a, b, factors = network.split(matrix, 2)
         product = a @ b.swapaxes(1, 2)
-        m_bar = reference.split_vjp(factors, product @ b, product.swapaxes(1, 2) @ a)
+        m_bar = network.split_vjp(factors, product @ b, product.swapaxes(1, 2) @ a)
     elif backend == "torch":
         torch = pytest.importorskip("torch")
         from diffprog.tasks.trg import split_torch
@@ -322,7 +323,7 @@ def test_equal_and_vanishing_singular_values(backend: str, precision: str) -> No
 @pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
 def test_a_kept_zero_is_never_taken_for_an_answer(backend: str) -> None:
     """At K = 0 the spins' matrices have rank 1, but two values are kept: √s has no derivative there."""
-    config = spec.configure("classic", "tiny")
+    config = problem.configure("classic", "tiny")
     value, slope = gradient(backend, config, at(config, 0.0))
     assert value == pytest.approx(np.log(2), rel=1e-14)
     cell = tasks.cell(Case("trg", "classic", "tiny", 0), backend, "reverse", "gradient", "float64", "cpu")
@@ -353,8 +354,8 @@ def test_the_work_is_counted_not_promised(backend: str, variant: str, size: str)
 
 
 def test_the_work_is_what_is_expected() -> None:
-    small = spec.configure("classic", "small")
-    assert spec.work(small) == {
+    small = problem.configure("classic", "small")
+    assert problem.work(small) == {
         "parameters": 1,
         "iterations": 20,
         "svds": 40,
@@ -363,7 +364,7 @@ def test_the_work_is_what_is_expected() -> None:
             2 * d**3 * k**2 + d**2 * k**4 for d, k in [(2, 2), (2, 4), (4, 4), (4, 16)] + 16 * [(16, 16)]
         ),
     }
-    assert spec.work(spec.configure("disordered", "tiny"))["svds"] == 16 + 8 + 4 + 2
+    assert problem.work(problem.configure("disordered", "tiny"))["svds"] == 16 + 8 + 4 + 2
 
 
 @backends
@@ -391,9 +392,9 @@ def test_bond_dimensions() -> None:
 
 def test_what_the_schedule_leaves_out_is_exactly_zero() -> None:
     inputs = TASK.draw(replace(RANDOM_TORUS, chi=256), 0)
-    spins = reference.initial(inputs["params"][inputs["bonds"]])
+    spins = network.initial(inputs["params"][inputs["bonds"]])
     plan = lattice.steps(4, 256, 4)
-    _, _, tapes = reference.coarse_grain(plan, spins, inputs)
+    _, _, tapes = network.coarse_grain(plan, spins, inputs)
     for step, _, _, (_, s, _), _ in tapes:
         assert (s[:, step.keep :] < 1e-14).all()
         assert (s[:, : step.keep] > 1e-9).all()
@@ -429,15 +430,15 @@ def test_a_failing_svd_is_tried_another_way(monkeypatch: pytest.MonkeyPatch) -> 
         raise np.linalg.LinAlgError("SVD did not converge")
 
     monkeypatch.setattr(np.linalg, "svd", fail)
-    u, s, v = reference.svd(matrices)
+    u, s, v = network.svd(matrices)
     np.testing.assert_allclose(u * s[:, None] @ v.swapaxes(1, 2), matrices, atol=1e-14)
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("variant", TASK.variants)
 def test_inputs(variant: str, size: str) -> None:
-    config = spec.configure(variant, size)
-    inputs = spec.draw(config, 0)
+    config = problem.configure(variant, size)
+    inputs = problem.draw(config, 0)
     assert {name: str(array.dtype) for name, array in inputs.items()} == {
         "params": "float64",
         "weights": "float64",
@@ -448,9 +449,9 @@ def test_inputs(variant: str, size: str) -> None:
     assert inputs["bonds"].shape == (config.side**2, 4)
     if variant == "disordered":
         assert 2**config.iterations == config.side**2  # one tensor is left
-    assert spec.layout(config).name_of(0) == ("K[0]" if variant == "classic" else "right[0,0]")
+    assert problem.layout(config).name_of(0) == ("K[0]" if variant == "classic" else "right[0,0]")
 
 
 def test_unknown_size() -> None:
     with pytest.raises(UsageError, match="no variant"):
-        spec.configure("classic", "huge")
+        problem.configure("classic", "huge")

@@ -1,6 +1,6 @@
 """
 Functions with their derivative rules, for callers in another language: what they call is an `Operation`, and what crosses is
-arrays of plain numbers. `suite/interop` in Python is such a caller; [`serve`](@ref) and [`entry`](@ref) are its two ways in.
+arrays of plain numbers. `suite/diffprog/interop` in Python is such a caller; [`serve`](@ref) and [`entry`](@ref) are its two ways in.
 
 Inner products are real: the cotangent of a complex number is x̄ = ∂L/∂Re x + i ∂L/∂Im x, as in ChainRules and PyTorch.
 """

@@ -16,11 +16,14 @@ def listed_outputs(task: Task, arrays: Arrays) -> list[str]:
     return [name for name in arrays if not protocol.is_answer(name) and name not in task.counts]
 
 
-def damage(task: Task, cell: Cell, config: Any, arrays: Arrays, outputs: Mapping[str, Array] | None = None) -> str:
+def damage(
+    task: Task, cell: Cell, config: Any, arrays: Arrays, outputs: Mapping[str, Array] | None = None, leader: str = ""
+) -> str:
     """Why the arrays cannot be an answer, or an empty string.
 
     ``outputs`` are the reference's: an output that it does not have, or of another shape, is none of the task's. None
-    of them, or an empty mapping: these are not asked about.
+    of them, or an empty mapping: these are not asked about. ``leader`` is the backend that they are from, where nobody
+    else says what the outputs are.
     """
     needed = ("value",) if cell.operator == "value" else ("value", cell.operator)
     for name in needed:
@@ -39,7 +42,7 @@ def damage(task: Task, cell: Cell, config: Any, arrays: Arrays, outputs: Mapping
         taken = name.removeprefix(protocol.OUTPUT)
         return f"an output has the name {taken!r}, which is the answer's own"
     for name in listed_outputs(task, arrays):
-        if reason := _output(arrays[name], name, cell, outputs or {}):
+        if reason := _output(arrays[name], name, cell, outputs or {}, leader):
             return reason
     return ""
 
@@ -70,14 +73,16 @@ def _derivative(found: Array, name: str, cell: Cell, layout: Layout) -> str:
     return ""
 
 
-def _output(found: Array, name: str, cell: Cell, outputs: Mapping[str, Array]) -> str:
+def _output(found: Array, name: str, cell: Cell, outputs: Mapping[str, Array], leader: str) -> str:
+    of_whom, there = (f"on {leader}, which", f" as on {leader}") if leader else ("of the task: it", "")
     if outputs and name not in outputs:
-        return f"{name!r} is no output of the task: it has {', '.join(outputs)}"
+        return f"{name!r} is no output {of_whom} has {', '.join(outputs)}"
     if outputs and found.shape != outputs[name].shape:
-        return f"the output {name} has shape {found.shape}, not {outputs[name].shape}"
+        return f"the output {name} has shape {found.shape}, not {outputs[name].shape}{there}"
     kind = outputs[name].dtype if outputs else found.dtype
     wanted = dtype(cell.precision) if kind.kind == "f" else kind.name
     if found.dtype != wanted or kind.kind not in "biuf":
-        return f"the output {name} is {found.dtype}, not {wanted if kind.kind in 'biuf' else 'made of real numbers'}"
+        needed = f"{wanted}{there}" if kind.kind in "biuf" else "made of real numbers"
+        return f"the output {name} is {found.dtype}, not {needed}"
     wrong = int(np.count_nonzero(~np.isfinite(found)))
     return f"{wrong} of {found.size} numbers of the output {name} are not finite" if wrong else ""

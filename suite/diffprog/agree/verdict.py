@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,9 @@ def judge(
     ``yardstick`` is None for a cell that becomes the reference itself; then only damage, work invariants, closed form
     and finite differences are judged, and whether what was timed gives the same answer.
     """
-    reason = damage(task, cell, config, arrays, {} if yardstick is None else yardstick.outputs)
+    outputs = {} if yardstick is None else yardstick.outputs
+    leader = yardstick.key.partition("-")[0] if yardstick is not None and not task.by_hand else ""
+    reason = damage(task, cell, config, arrays, outputs, leader)
     if reason:
         return "disagrees", reason, None
     derivative = arrays.get(cell.operator) if cell.operator != "value" else None
@@ -231,20 +233,17 @@ class _Judgement:
 
     def _zero_blocks(self) -> tuple[str, ...]:
         """Parameters whose gradient is zero throughout: it may be so, and may be a mistake."""
-        if self.task.folder is None or self.layout is None or self.cell.operator != "gradient":
+        if self.task.by_hand or self.layout is None or self.cell.operator != "gradient":
             return ()
         parts = self.layout.split(self.arrays["gradient"])
         return tuple(name for name, part in parts.items() if not np.any(part))
 
     def _blocks(self, x: Array, y: Array, allowed: float) -> str:
         """Which named parameters differ and which do not, where a user's model has several."""
-        if self.task.folder is None or self.layout is None or len(self.layout.blocks) < 2 or x.size != self.layout.size:
+        if self.task.by_hand or self.layout is None or len(self.layout.blocks) < 2 or x.size != self.layout.size:
             return ""
         ours, theirs = self.layout.split(x), self.layout.split(y)
-        off = {name: errors.relative(ours[name], theirs[name], self.scale) for name in ours}
-        wrong = [f"{name} ({error:.2e})" for name, error in off.items() if not error <= allowed]
-        right = [name for name, error in off.items() if error <= allowed]
-        return f": {', '.join(wrong)}" + (f" differ, {', '.join(right)} not" if right else " differ") if wrong else ""
+        return _listed({name: errors.relative(ours[name], theirs[name], self.scale) for name in ours}, allowed)
 
     def _evidence(self) -> None:
         result = self.result
@@ -252,19 +251,27 @@ class _Judgement:
             self.reasons.insert(
                 0,
                 f"not deterministic: two calls of loss with the same inputs differ by {result.undetermined:.1e}; "
-                "draw random numbers in task.py",
+                + ("draw random numbers in task.py" if self.task.folder else "give it random numbers as data"),
             )
         difference, bound = result.finite_differences, result.finite_differences_tolerance
-        if self.task.folder is not None and bound is not None and bound > CONVERGED:
+        if not self.task.by_hand and bound is not None and bound > CONVERGED:
             self.reasons.append(
                 f"finite differences do not converge here (they are sure to {bound:.0e}): the loss has kinks, steps or "
                 "noise"
             )
         if difference is not None and bound is not None and difference > bound:
-            self.reasons.append(f"finite differences are off by {difference:.2e} (at most {bound:.1e})")
+            named = _listed(result.off_blocks, bound)
+            self.reasons.append(f"finite differences are off by {difference:.2e} (at most {bound:.1e}){named}")
         broken, bound = result.identity, result.identity_tolerance or 0.0
         if broken is not None and broken > bound:
             self.reasons.append(f"the adjoint identity is broken by {broken:.2e} (at most {bound:.1e})")
+
+
+def _listed(off: Mapping[str, float], allowed: float) -> str:
+    """Which of several errors, by parameter, are beyond what is allowed, and which are not; empty if none is."""
+    wrong = [f"{name} ({error:.2e})" for name, error in off.items() if not error <= allowed]
+    right = [name for name, error in off.items() if error <= allowed]
+    return f": {', '.join(wrong)}" + (f" differ, {', '.join(right)} not" if right else " differ") if wrong else ""
 
 
 def _over(found: Errors | None, own: float | None) -> float | None:

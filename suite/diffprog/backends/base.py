@@ -17,18 +17,6 @@ from diffprog.measure.rates import Probes
 from diffprog.spec import Array, Arrays
 
 
-class Unavailable(Exception):
-    """The backend cannot be used on this machine. ``mend`` is the command that would change that."""
-
-    def __init__(self, reason: str, mend: str = "") -> None:
-        super().__init__(reason)
-        self.mend = mend
-
-
-class Unsupported(Exception):
-    """The backend works, but has no such cell; the text is the reason."""
-
-
 @dataclass(frozen=True)
 class Ask:
     """What is asked of a cell besides its value.
@@ -166,6 +154,13 @@ def in_precision(inputs: Arrays, precision: str) -> Arrays:
         name: array.astype(kinds[array.dtype.kind]) if array.dtype.kind in kinds else array
         for name, array in inputs.items()
     }
+
+
+def in_a_row(derivative: Any, fetch: Callable[[Any], Array]) -> Array:
+    """A derivative on the host; one in parts, such as a user's model has, as one flat array."""
+    if not isinstance(derivative, tuple):
+        return fetch(derivative)
+    return np.concatenate([fetch(part).reshape(-1) for part in derivative])
 
 
 def by_hand(function: Callable[..., Any], *arguments: Any) -> Bare:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from diffprog import tasks
-from diffprog.backends.base import GRADIENT, Ask, Prepared, Trainer, Unavailable, Unsupported, in_precision
+from diffprog.backends.base import GRADIENT, Ask, Prepared, Trainer, in_a_row, in_precision
+from diffprog.errors import Unavailable, Unsupported
 from diffprog.measure import rates
 from diffprog.measure.clock import Bare
 from diffprog.spec import Array, Arrays, dtype
@@ -103,7 +104,7 @@ class JaxBackend:
             derivative=partial(derivative, *arguments),
             synchronise=jax.block_until_ready,
             fetch_value=float,
-            fetch=lambda result: (float(result[0]), np.asarray(result[1])),
+            fetch=lambda result: (float(result[0]), in_a_row(result[1], np.asarray)),
             value_at=lambda x: float(value(place(x), data)),
             gradient_at=lambda x: np.asarray(gradient(place(x), data)[1]),
             outputs=lambda: {name: np.asarray(x) for name, x in jax.jit(functions.outputs)(theta, data).items()},

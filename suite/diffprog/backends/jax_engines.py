@@ -1,4 +1,4 @@
-"""Operators by JAX's modes: reverse, forward, and one over the other."""
+"""Operators by JAX's modes: reverse, forward, and one over the other; and by Enzyme on what JAX compiles."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from diffprog.backends.base import Ask, Unsupported
+from diffprog.backends.base import Ask
+from diffprog.errors import Unavailable, Unsupported
 from diffprog.spec import Functions
 
+ENZYME = 'python -m pip install "enzyme-ad>=0.0.16"'
 TANGENTS = 64
 """Columns of the Jacobian that forward mode computes at a time: what bounds its memory."""
 
@@ -20,10 +22,13 @@ def derivative(functions: Functions, ask: Ask) -> Callable[..., Any]:
 
     Raises:
         Unsupported: if the mode cannot do the operator, or the method is a rule of its own for gradients.
+        Unavailable: if the engine is not installed.
     """
     if ask.operator == "value" or (ask.operator, ask.engine) == ("gradient", "reverse"):
-        return functions.gradient
-    if (ask.operator, ask.engine) not in _MODES:
+        return functions.parts or functions.gradient
+    if ask.engine == "enzyme" and functions.loss is not None:
+        return enzyme(functions.loss, ask.operator)
+    if (ask.operator, ask.engine) not in _MODES and ask.engine != "enzyme":
         raise Unsupported(f"{ask.engine} mode cannot make a {ask.operator}")
     if functions.loss is None:
         raise Unsupported(
@@ -68,6 +73,39 @@ def reverse_over_reverse(loss: Callable[..., Any]) -> Callable[..., Any]:
             return theta_bar @ direction, value
 
         found, value = jax.grad(slope, has_aux=True)(theta)
+        return value, found
+
+    return hvp
+
+
+def enzyme(loss: Callable[..., Any], operator: str) -> Callable[..., Any]:
+    """Enzyme's reverse mode, its forward mode, or the one over the other, on the program that JAX makes of the loss.
+
+    Rules of JAX's own, such as ``custom_vjp``, are not in that program: what they stand for is differentiated.
+
+    Raises:
+        Unavailable: if enzyme-ad is not installed, or not made for this JAX.
+    """
+    try:
+        from enzyme_ad.jax import enzyme_jax_ir
+    except Exception as error:  # it reaches into JAX: with another version anything may be missing
+        reason = f"enzyme-ad cannot be imported with JAX {jax.__version__} ({type(error).__name__}: {error})"
+        raise Unavailable(reason, ENZYME) from error
+    inner = enzyme_jax_ir()(loss)
+    if operator == "gradient":
+        found: Callable[..., Any] = jax.value_and_grad(inner)
+        return found
+    if operator == "jvp":
+        return forward_jvp(inner)
+
+    def slope(theta: Any, data: Any) -> tuple[Any, Any]:
+        value, theta_bar = jax.value_and_grad(inner)(theta, data)
+        return value, theta_bar
+
+    outer = enzyme_jax_ir()(slope)  # twice: the transforms of one such function do not nest
+
+    def hvp(theta: Any, data: Any, direction: Any) -> tuple[Any, Any]:
+        (value, _), (_, found) = jax.jvp(lambda x: outer(x, data), (theta,), (direction,))
         return value, found
 
     return hvp

@@ -16,7 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from diffprog import tasks as known
-from diffprog.backends.base import GRADIENT, Ask, Prepared, Trainer, Unavailable, Unsupported, by_hand, in_precision
+from diffprog.backends.base import GRADIENT, Ask, Prepared, Trainer, by_hand, in_precision
+from diffprog.errors import Unavailable, Unsupported
 from diffprog.measure import rates
 from diffprog.models import on_julia
 from diffprog.spec import Array, Arrays, dtype

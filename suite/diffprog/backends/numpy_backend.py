@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from diffprog import tasks
-from diffprog.backends.base import GRADIENT, Ask, Prepared, Trainer, Unsupported, by_hand, in_precision
+from diffprog.backends.base import GRADIENT, Ask, Prepared, Trainer, by_hand, in_precision
+from diffprog.errors import Unsupported
 from diffprog.measure import rates
 from diffprog.spec import Array, Arrays, dtype
 

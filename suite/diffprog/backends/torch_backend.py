@@ -11,7 +11,8 @@ from time import perf_counter
 from typing import Any
 
 from diffprog import engines, tasks
-from diffprog.backends.base import GRADIENT, Ask, Prepared, Trainer, Unavailable, Unsupported, in_precision
+from diffprog.backends.base import GRADIENT, Ask, Prepared, Trainer, in_a_row, in_precision
+from diffprog.errors import Unavailable, Unsupported
 from diffprog.measure import rates
 from diffprog.measure.clock import Bare
 from diffprog.spec import Array, Arrays, dtype
@@ -115,7 +116,7 @@ class TorchBackend:
             derivative=partial(derivative, *arguments),
             synchronise=synchronise,
             fetch_value=lambda result: float(result.item()),
-            fetch=lambda result: (float(result[0].item()), result[1].cpu().numpy()),
+            fetch=lambda result: (float(result[0].item()), in_a_row(result[1], lambda x: x.cpu().numpy())),
             value_at=lambda x: float(functions.value(torch.as_tensor(x).to(theta), data).item()),
             gradient_at=lambda x: functions.gradient(torch.as_tensor(x).to(theta), data)[1].cpu().numpy(),
             outputs=lambda: {name: x.cpu().numpy() for name, x in functions.outputs(theta, data).items()},

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from diffprog.backends import torch_cuda
-from diffprog.backends.base import Ask, Unsupported
+from diffprog.backends.base import Ask
 from diffprog.engines import EXPERT, ONCE
+from diffprog.errors import Unsupported
 from diffprog.spec import Expert, Functions
 
 Function = Callable[..., Any]
@@ -30,7 +31,7 @@ def build(functions: Functions, ask: Ask) -> tuple[Function, Function]:
         value, derivative = build(functions, replace(ask, engine="eager"))
         return torch_cuda.captured(torch, value), torch_cuda.captured(torch, derivative)
     if ask.engine == "eager" and ask.operator in ("value", "gradient"):
-        return functions.value, functions.gradient
+        return functions.value, functions.parts or functions.gradient
     by_rule = getattr(functions, ask.operator, None)
     if ask.engine == "eager" and by_rule is not None:
         return functions.value, by_rule

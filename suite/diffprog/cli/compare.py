@@ -59,11 +59,12 @@ def compare(
     `diffprog compare reports/before reports/after --markdown comment.md --fail-on slower`
     """
     from diffprog.report.compare import comparison
+    from diffprog.report.compare.change import Options
 
     plan.check_names("precision", names(precision), PRECISIONS)
     plan.check_names("device", names(device), DEVICES)
     plan.check_names("verdict to fail on", names(fail_on), ("slower",))
-    found = comparison.compare(run_a, run_b, comparison.Options(effect / 100, p, names(device), names(precision)))
+    found = comparison.compare(run_a, run_b, Options(effect / 100, p, names(device), names(precision)))
     show(found, markdown)
     raise typer.Exit(found.exit_code(fail_on_slower=fail_on is not None))
 

@@ -84,8 +84,7 @@ def fit(
         ended = True
         stopped(f"{len(running.records)} of {len(chosen)} fits are kept in {folder}")
     if running.records:
-        from diffprog.report import build
-        from diffprog.report.run import terminal
+        from diffprog.report import build, terminal
 
         with stoppable(lambda: f"The fits are kept: diffprog report {shlex.quote(str(folder))} draws them."):
             out.print(terminal.fits(running.records))

@@ -256,7 +256,7 @@ def _run(
 def show(folder: Path, records: Sequence[Record], *, report: bool) -> None:
     """The table of a run, and its report."""
     with stoppable(lambda: f"All cells are kept: diffprog report {shlex.quote(str(folder))} writes their report."):
-        from diffprog.report.run import terminal
+        from diffprog.report import terminal
         from diffprog.report.run.notes import notes
 
         out.print(terminal.table(records))

@@ -44,11 +44,12 @@ def show(folder: Path, *, report: bool, markdown: Path | None, fail_on_slower: b
     """The comparison, and the reports of both runs; returns the exit code of ``diffprog compare``."""
     from diffprog.report import build
     from diffprog.report.compare import comparison
+    from diffprog.report.compare.change import Options
 
     before, after = folder / BEFORE, folder / AFTER
     again = f"diffprog compare {shlex.quote(str(before))} {shlex.quote(str(after))}"
     with stoppable(lambda: f"All cells are kept: {again} compares them."):
-        found = comparison.compare(before, after, comparison.Options())
+        found = comparison.compare(before, after, Options())
         compare.show(found, markdown)
         tell = warn if markdown == Path("-") else say  # standard output is the Markdown's
         for run in (before, after):

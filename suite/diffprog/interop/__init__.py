@@ -31,8 +31,6 @@ __all__ = [
     "torch_op",
 ]
 
-_worker: Route | None = None
-
 
 def route(name: str = "worker", *, thread: str = "main") -> Route:
     """A way to Julia, the same for all that ask for it.
@@ -47,30 +45,15 @@ def route(name: str = "worker", *, thread: str = "main") -> Route:
         BridgeError: if there is no Julia, with the way to one; or it cannot be had in this way.
         ValueError: for an unknown name.
     """
-    global _worker
     if name not in ("worker", "in_process") or thread not in ("main", "own"):
         raise ValueError(f"there is no route {name!r} by thread {thread!r}: worker, or in_process by main or own")
     if name == "in_process":
-        import sys
-
         from diffprog.interop import in_process
 
-        return in_process.start(None if "juliacall" in sys.modules else _julia(), thread)
-    if _worker is None:
-        from diffprog.interop.worker import Worker
+        return in_process.attach(thread)
+    from diffprog.interop import worker
 
-        _worker = Worker(_julia())
-    return _worker
-
-
-def _julia() -> Any:
-    from diffprog.backends import find_julia
-
-    search = find_julia.find()
-    if search.julia is None:
-        mend = f"; to mend this: {search.mend}" if search.mend else ""
-        raise BridgeError(f"Julia is not available: {search.reason}{mend}")
-    return search.julia
+    return worker.shared()
 
 
 def _loaded(function: JuliaFunction | str, by: Route | str, thread: str) -> Loaded:

@@ -12,30 +12,26 @@ import ctypes
 import itertools
 import math
 import os
-import queue
 import struct
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from diffprog.backends import find_julia
-from diffprog.backends.find_julia import SIGNALS, Julia
-from diffprog.interop import wire
+from diffprog.backends.find_julia import Julia
+from diffprog.interop import installed, wire
 from diffprog.interop.errors import BridgeError
+from diffprog.interop.julia_thread import JuliaThread
+from diffprog.interop.loading import load
 from diffprog.interop.route import Route
 from diffprog.interop.wire import Optional, What
 from diffprog.spec import Array
 
 ROOM = 4096
 """Words of a request at most."""
-STACK = 64 * 2**20
-"""Bytes of the stack of Julia's own thread."""
 
 
 class InProcess(Route):
@@ -53,10 +49,10 @@ class InProcess(Route):
         self.thread: JuliaThread | None = None
         if own_thread:
             self.thread = JuliaThread()
-            self._address = self.thread.run(lambda: _load(julia))
+            self._address = self.thread.run(lambda: load(julia))
             self._owner = self.thread.ident
         else:
-            self._address = _load(julia)
+            self._address = load(julia)
             self._owner = threading.get_ident()
         self._pid = os.getpid()
         self._entry = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(self._address)
@@ -158,7 +154,7 @@ class InProcess(Route):
         return found.copy()
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return _again, ("main" if self.thread is None else "own",)
+        return attach, ("main" if self.thread is None else "own",)
 
 
 def _lent_in(words: Any) -> Iterator[int]:
@@ -171,13 +167,6 @@ def _lent_in(words: Any) -> Iterator[int]:
         at += 4 + words[at + 1]
         if words[at - 1]:
             yield words[at - 1]
-
-
-def _again(thread: str) -> Route:
-    """Julia in the process that a pickled route has come to."""
-    from diffprog import interop
-
-    return interop.route("in_process", thread=thread)
 
 
 class _Room:
@@ -209,116 +198,6 @@ class Lent:
 
     def __init__(self, place: int, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> None:
         self.__array_interface__ = {"data": (place, False), "shape": shape, "typestr": dtype.str, "version": 3}
-
-
-_Answer = tuple[Any, BaseException | None]
-
-
-class JuliaThread:
-    """A thread that starts Julia, makes all calls to it, and ends it."""
-
-    def __init__(self) -> None:
-        self._work: queue.SimpleQueue[tuple[Callable[[], Any], queue.SimpleQueue[_Answer]] | None] = queue.SimpleQueue()
-        self._hooks: list[Callable[[], Any]] = []
-        before = threading.stack_size(STACK)
-        self._thread = threading.Thread(target=self._serve, name="julia", daemon=True)
-        self._thread.start()
-        threading.stack_size(before)
-        assert self._thread.ident is not None
-        self.ident = self._thread.ident
-
-    def _serve(self) -> None:
-        while (item := self._work.get()) is not None:
-            call, answer = item
-            try:
-                with _collected_exit_hooks(self._hooks):
-                    answer.put((call(), None))
-            except BaseException as error:
-                answer.put((None, error))
-            del item, call, answer
-        for hook in self._hooks:
-            hook()
-
-    def run(self, call: Callable[[], Any]) -> Any:
-        """The result of ``call``, made in this thread. After Ctrl-C its result is dropped when it comes."""
-        # Half the time of a concurrent.futures.Future, which could do more than is asked for here.
-        answer: queue.SimpleQueue[_Answer] = queue.SimpleQueue()
-        self._work.put((call, answer))
-        result, error = answer.get()
-        if error is not None:
-            raise error
-        return result
-
-    def stop(self) -> None:
-        """Ends Julia, in the thread that it answers to."""
-        self._work.put(None)
-        self._thread.join(timeout=10)
-
-
-@contextmanager
-def _collected_exit_hooks(hooks: list[Callable[[], Any]]) -> Iterator[None]:
-    """While juliacall starts: what it wants done at exit is for this thread to do, not for the main thread."""
-    if "juliacall" in sys.modules:
-        yield
-        return
-    register = atexit.register
-
-    def collect(hook: Callable[[], Any]) -> Callable[[], Any]:
-        hooks.append(hook)
-        return hook
-
-    atexit.register = collect  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        atexit.register = register
-
-
-def _load(julia: Julia | None) -> int:
-    """Starts Julia by juliacall unless it runs already; returns the address of the bridge's entry."""
-    before = dict(os.environ)
-    if julia is not None:
-        os.environ.update(julia.environment())
-        if before.get(SIGNALS) == "yes":
-            os.environ[SIGNALS] = "yes"
-        else:
-            os.environ["PYTHON_JULIACALL_THREADS"] = "1"
-    try:
-        with warnings.catch_warnings():
-            # juliacall warns of torch's being imported first; docs/interop.md says what was found of that.
-            warnings.filterwarnings("ignore", message="torch was imported before juliacall")
-            from juliacall import CONFIG, Main
-    except ImportError as error:
-        raise BridgeError(f"juliacall cannot be imported ({error}): python -m pip install juliacall") from error
-    finally:
-        for name in set(os.environ) - set(before):
-            del os.environ[name]
-        os.environ.update(before)
-    threads = int(Main.seval("Threads.nthreads(:default) + Threads.nthreads(:interactive)"))
-    if threads > 1 and CONFIG["opt_handle_signals"] != "yes":
-        # So the process collects none before it ends, and leaves out Julia's own end, which would. juliacall looks that
-        # function up when Python ends, and calls it.
-        Main.seval("GC.enable(false)")
-        CONFIG["lib"].jl_atexit_hook = _no_hook
-        raise BridgeError(
-            f"Julia was started with {threads} threads and without its signal handlers: at the next collection of "
-            f"garbage the process would end by a segmentation fault. Before juliacall is imported, set {SIGNALS}=yes "
-            "or one thread, or use route='worker'"
-        )
-    folder = str(find_julia.package_folder())
-    Main.seval(f'raw"{folder}" in LOAD_PATH || insert!(LOAD_PATH, min(2, length(LOAD_PATH) + 1), raw"{folder}")')
-    own = "" if julia is not None else find_julia.depots(find_julia.package_folder()).get(find_julia.DEPOTS, "")
-    depot = own.split(os.pathsep)[0]  # of the package's own, to compile it into: juliacall knows of none
-    if depot:
-        Main.seval(f'pushfirst!(DEPOT_PATH, raw"{depot}")')
-    Main.seval("import DiffProgTasks")
-    if depot:
-        Main.seval("popfirst!(DEPOT_PATH)")
-    return int(Main.DiffProgTasks.Bridge.entry_address())
-
-
-def _no_hook(code: int) -> None:
-    """In place of Julia's own end, in a process whose Julia cannot live through it."""
 
 
 _started: InProcess | None = None
@@ -357,3 +236,12 @@ def start(julia: Julia | None, thread: str = "main") -> InProcess:
                 "diffprog.interop.route('in_process', thread='own') before, or use route='worker'"
             )
         return _started
+
+
+def attach(thread: str = "main") -> InProcess:
+    """The same with the Julia of this machine, or the one that somebody has started by juliacall.
+
+    Raises:
+        BridgeError: as `start`, or if there is no Julia, with the way to one.
+    """
+    return start(None if "juliacall" in sys.modules else installed.julia(), thread)

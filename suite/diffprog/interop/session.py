@@ -20,30 +20,18 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from enum import Enum, auto
-from typing import NamedTuple
 
 from diffprog.interop import wire
 from diffprog.interop.errors import BridgeError
 from diffprog.interop.shared_memory import Arena
-from diffprog.interop.wire import Optional, Status, What, describe
+from diffprog.interop.wire import BELL, Bell, Optional, Status, What, describe
 
 Reply = tuple[int, int, list[Optional]]
 """Status, key, arrays."""
-_BELL = struct.Struct("=5q")
 _AGAIN = 0.1
 """Seconds after which SIGINT is sent again, if nothing under way is seen to have been interrupted by it."""
 _NO_ARRAYS = (0, 0)
 """Words of a request that releases nothing and has no arrays."""
-
-
-class Bell(NamedTuple):
-    """Says that a reply is there, of how many arrays, described by how many words."""
-
-    identity: int
-    status: int
-    key: int
-    arrays: int
-    words: int
 
 
 class Phase(Enum):
@@ -196,12 +184,12 @@ class Session:
             if deadline is not None:
                 self._poll(deadline)
             try:
-                found = os.read(self.back.fileno(), _BELL.size)
+                found = os.read(self.back.fileno(), BELL.size)
             except (OSError, ValueError):
                 found = b""
-            if len(found) != _BELL.size:
+            if len(found) != BELL.size:
                 raise self._died()
-            bell = Bell(*_BELL.unpack(found))
+            bell = Bell(*BELL.unpack(found))
             if bell.status == Status.INTERRUPTED and self._signals:
                 self._stragglers += self._signals - 1
                 self._signals = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 
@@ -51,6 +52,20 @@ class Status(IntEnum):
     NO_ROOM = 4
     """The results take ``key`` bytes, more than the memory of replies has; they wait for it to grow."""
     GONE = 5
+
+
+class Bell(NamedTuple):
+    """Says that a reply is there, of how many arrays, described by how many words."""
+
+    identity: int
+    status: int
+    key: int
+    arrays: int
+    words: int
+
+
+BELL = struct.Struct("=5q")
+"""What a bell is in the pipe."""
 
 
 def code(array: Array) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from diffprog.backends.find_julia import Julia
+from diffprog.interop import installed
 from diffprog.interop.errors import BridgeError, Gone
 from diffprog.interop.route import Route
 from diffprog.interop.session import Phase, Session
@@ -52,10 +53,8 @@ class Worker(Route):
         atexit.register(self.close)
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        from diffprog import interop
-
-        if interop._worker is self:  # there, too, the one that all who ask for it share
-            return interop.route, (self.name,)
+        if _shared is self:  # there, too, the one that all who ask for it share
+            return shared, ()
         return _like, (self.julia, self.threads, self.grace)
 
     @property
@@ -160,6 +159,19 @@ class Worker(Route):
 
 
 _workers: weakref.WeakSet[Worker] = weakref.WeakSet()
+_shared: Worker | None = None
+
+
+def shared() -> Worker:
+    """The worker that all who do not make their own share, with the Julia of this machine.
+
+    Raises:
+        BridgeError: if there is no Julia, with the way to one.
+    """
+    global _shared
+    if _shared is None:
+        _shared = Worker(installed.julia())
+    return _shared
 
 
 def _like(julia: Julia, threads: int, grace: float) -> Worker:

@@ -6,7 +6,7 @@ Richardson's extrapolation in a tableau of halved steps, which ends where roundi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,17 @@ from diffprog.spec import Array
 ROUNDING = 1e-9
 """What rounding in a float64 function leaves of a fourth-order difference, relative: no bound is below it."""
 
+STEPS = ((0.1, 7),)
+"""First steps and how often they are halved, for functions that are smooth over such distances of their parameters."""
 CONVERGED = 1e-9
 """Relative. Before this, a step that makes things worse may have been too large, and a smaller one is tried."""
+
+
+def unit_directions(parameters: int, count: int, seed: int) -> Array:
+    """Random unit vectors, (count, P)."""
+    drawn = np.random.default_rng([seed, 1]).standard_normal((count, parameters))
+    unit: Array = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    return unit
 
 
 @dataclass(frozen=True)
@@ -65,15 +74,32 @@ def _distance(x: Any, y: Any) -> float:
     return float(np.linalg.norm(x - y))
 
 
+Steps = Sequence[tuple[float, int]]
+
+
+def steps_for_any(unit: float) -> Steps:
+    """For a function that nothing is known of: it may have kinks, or parameters of which 0.1 of a direction is much.
+
+    ``unit``: how far along the direction the parameters may go until one of them is another altogether.
+    """
+    nearer = ((0.1 * unit, 7), (1e-4 * unit, 3)) if 0 < unit < 1 else ()
+    return (*STEPS, (1e-4, 3), *nearer)
+
+
 def check(
-    function: Callable[[Array], float], x: Array, gradient: Array, directions: Array, least: float = ROUNDING
+    function: Callable[[Array], float],
+    x: Array,
+    gradient: Array,
+    directions: Array,
+    least: float = ROUNDING,
+    steps: Steps = STEPS,
 ) -> tuple[float, float]:
     """The largest |finite difference − g·v| / ‖g‖ over the rows v of ``directions``, and what it may be at most.
 
     The bound is ten times the differences' own error estimate, and never below ``least``.
     """
     scale = float(np.linalg.norm(gradient))
-    found = [check_along(function, x, gradient @ direction, direction, scale, least) for direction in directions]
+    found = [check_along(function, x, gradient @ direction, direction, scale, least, steps) for direction in directions]
     return max(error for error, _ in found), max(bound for _, bound in found)
 
 
@@ -84,8 +110,20 @@ def check_along(
     direction: Array,
     scale: float,
     least: float = ROUNDING,
+    steps: Steps = STEPS,
 ) -> tuple[float, float]:
-    """|finite difference − derivative| / scale along one direction, and what it may be at most; as in `check`."""
-    difference, scale = directional(function, x, direction), scale or 1.0
+    """|finite difference − derivative| / scale along one direction, and what it may be at most; as in `check`.
+
+    Of several ``steps`` those count that converge best, the later ones being tried where the first do not converge.
+    """
+    scale = scale or 1.0
+    difference = Derivative(np.nan, float("inf"))
+    for step, halvings in steps:
+        with np.errstate(invalid="ignore", over="ignore"):  # far away a function may be without value
+            found = directional(function, x, direction, step, halvings)
+        if found.error < difference.error or not np.isfinite(difference.error):
+            difference = found
+        if 10 * difference.error / scale <= least:
+            break
     error = float(np.linalg.norm(difference.value - derivative)) / scale
     return error, max(least, 10 * difference.error / scale)

@@ -15,7 +15,8 @@ KINDS = {"f": "floating", "c": "complex", "i": "integer", "u": "integer", "b": "
 """What data may be, by NumPy's kind of a dtype."""
 TYPES = ("float64", "complex128", "int64", "bool")
 """What it becomes: the widest of each kind. Float and complex data follow the precision of a cell."""
-RESERVED = ("params", "directions")
+RESERVED = ("params", "directions", "fit_", "batches_")
+"""Names, and beginnings of names, that the suite's own inputs have."""
 
 
 def params(drawn: Any, where: str) -> Arrays:
@@ -49,10 +50,8 @@ def data(drawn: Any, where: str) -> Arrays:
     """
     found = _named(drawn, "data", where)
     for name, array in found.items():
-        if name in RESERVED:
-            raise UsageError(
-                f"{where}: data may not be called {name!r}: the suite's own inputs are; choose another name"
-            )
+        if any(name == taken or (taken.endswith("_") and name.startswith(taken)) for taken in RESERVED):
+            raise UsageError(f"{where}: data may not be called {name!r}: inputs of the suite's own are; choose another")
         if array.dtype.kind not in KINDS:
             raise UsageError(
                 f"{where}: data {name!r} is of dtype {array.dtype}; it may be floating, complex, integer or boolean"

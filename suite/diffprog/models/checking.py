@@ -11,7 +11,7 @@ import numpy as np
 
 from diffprog.models import arrays, loading
 from diffprog.models.loading import Fault
-from diffprog.spec import Array
+from diffprog.spec import Array, Arrays
 
 
 class Guarded:
@@ -27,7 +27,7 @@ class Guarded:
             raise
         except MemoryError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if "out of memory" in str(error).lower() or type(error).__name__ == "OutOfMemoryError":
                 raise
             hint = self._hints(error)
@@ -44,6 +44,9 @@ def signature(function: Callable[..., Any], where: str) -> None:
         return
 
 
+NOT_FINITE = "{where}: loss is {value} at these inputs; it must be finite"
+
+
 def value(found: Any, shape: tuple[int, ...], kind: str, dtype: str, wanted: str, where: str) -> None:
     """Raises Fault unless a loss is one real, finite number of the cell's precision.
 
@@ -53,7 +56,7 @@ def value(found: Any, shape: tuple[int, ...], kind: str, dtype: str, wanted: str
         dtype: its dtype, by name.
         wanted: the cell's precision.
     """
-    if shape not in ((), (1,)) or shape == (1,):
+    if shape != ():
         raise Fault(
             f"{where}: loss returns an array of shape {shape}; it must return one number: sum it, or take its mean"
         )
@@ -66,13 +69,18 @@ def value(found: Any, shape: tuple[int, ...], kind: str, dtype: str, wanted: str
             f"{where}: loss returns {dtype} where parameters and data are {wanted}: something in it is of another dtype"
         )
     if not np.isfinite(found):
-        raise Fault(f"{where}: loss is {found} at these inputs; it must be finite")
+        raise Fault(NOT_FINITE.format(where=where, value=float(found)))
+
+
+def copies(theta: Array, data: Mapping[str, Array], shapes: arrays.Shapes) -> dict[str, Array]:
+    """All that a loss is given, by its own names: copies, for `unchanged`."""
+    return {name: np.array(x) for name, x in (arrays.named(theta, shapes) | dict(data)).items()}
 
 
 def unchanged(before: Mapping[str, Array], after: Mapping[str, Array], where: str) -> None:
     """Raises Fault, with the name, if a call has written into its inputs."""
     for name, array in before.items():
-        if not np.array_equal(array, after[name], equal_nan=True):
+        if not np.array_equal(array, after[name], equal_nan=array.dtype.kind in "fc"):
             raise Fault(f"{where}: loss changes its input {name!r} in place; work on a copy")
 
 
@@ -84,9 +92,22 @@ def outputs(found: Any, where: str) -> dict[str, Any]:
     """
     if not isinstance(found, Mapping) or not all(isinstance(name, str) and name.isidentifier() for name in found):
         raise Fault(f"{where}: outputs must return a dict of names and arrays")
+    for name, one in found.items():
+        if not (hasattr(one, "shape") or isinstance(one, bool | int | float)):
+            kind = type(one).__name__
+            raise Fault(f"{where}: outputs gives a {kind} for {name!r}; it must be an array or a number")
     return dict(found)
 
 
-def described(config_shapes: arrays.Shapes) -> str:
-    """The parameters with their shapes, for sentences."""
-    return ", ".join(f"{name} {shape}" for name, shape in config_shapes)
+def real(found: Arrays, where: Path) -> Arrays:
+    """Outputs on the host; how wide integers are is the framework's affair, so they are of one width here.
+
+    Raises:
+        Fault: for one that cannot be compared.
+    """
+    for name, array in found.items():
+        if array.dtype.kind == "c":
+            raise Fault(f"{where}: the output {name!r} is complex; give its real and imaginary parts two names")
+        if array.dtype.kind not in "biuf":
+            raise Fault(f"{where}: the output {name!r} is of dtype {array.dtype}; it must be made of real numbers")
+    return {name: array.astype(np.int64) if array.dtype.kind in "iu" else array for name, array in found.items()}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import inspect
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
@@ -28,6 +30,8 @@ TOLERANCE = 1e-10
 """Relative L2, of a float64 gradient. What rounding does to the very model is allowed besides (`agree.rounding`)."""
 SETTINGS = ("TITLE", "VARIANTS", "SIZES", "TOLERANCE", "FIT", "BOUND", "PRECISION")
 """What ``task.py`` may declare besides `draw`, each with a default."""
+FRAMEWORKS = ("torch", "jax", "juliacall")
+"""No two of them are ever in one process, and every worker reads ``task.py``."""
 STEPS, RATE = 500, 0.01
 COPIES = 8
 """So many times inputs and parameters are reckoned to be in memory at the peak of a gradient, at least."""
@@ -70,12 +74,19 @@ def task(folder: Path) -> Task:
     """
     loading.check(folder)
     name = loading.name_of(folder)
+    where = folder / loading.DECLARATION
+    before = {*sys.modules}
     try:
         made = loading.module(folder, loading.DECLARATION)
         draw = loading.function(made, "draw", folder, loading.DECLARATION, "seed")
     except loading.Fault as fault:
         raise UsageError(str(fault)) from fault
-    where = folder / loading.DECLARATION
+    for framework in FRAMEWORKS:
+        if framework in sys.modules and framework not in before:
+            raise UsageError(
+                f"{where} imports {framework}, which would then be in the process of every backend: import it in draw, "
+                "which is called in a process of its own"
+            )
     _known_settings(made, where)
     variants, sizes = _names(made, "VARIANTS", (VARIANT,), where), _names(made, "SIZES", SIZES[:1], where)
     for size in sizes:
@@ -116,6 +127,12 @@ def task(folder: Path) -> Task:
     if bound is not None and not isinstance(bound, int | float):
         raise UsageError(f"{where}: BOUND is a {type(bound).__name__}; it is a number, the least that the loss can be")
     by_hand = "numpy" in present and has_gradient(folder)
+    if present == ("numpy",) and not by_hand:
+        others = ", ".join(file for backend, file in loading.FILES.items() if backend != "numpy")
+        raise UsageError(
+            f"{folder} has no gradient: NumPy differentiates nothing; write loss(params, data) into one of {others}, "
+            f"or gradient(params, data) into {loading.FILES['numpy']}"
+        )
     return Task(
         name=name,
         title=str(getattr(made, "TITLE", "")) or (inspect.getdoc(made) or name).splitlines()[0],
@@ -150,9 +167,14 @@ def has_gradient(folder: Path) -> bool:
 
 def _known_settings(made: ModuleType, where: Path) -> None:
     for name in vars(made):
-        close = nearest(name, SETTINGS)
-        if name.isupper() and name not in SETTINGS and close:
-            raise UsageError(f"{where}: {name} is no setting of a task; there are {', '.join(SETTINGS)}{close}")
+        like = (
+            difflib.get_close_matches(name, SETTINGS, 1, cutoff=0.8) if name.isupper() and name not in SETTINGS else []
+        )
+        if like:
+            raise UsageError(
+                f"{where}: {name} is no setting of a task; did you mean {like[0]}? If it is a constant of your own, "
+                f"give it another name; the settings are {', '.join(SETTINGS)}"
+            )
 
 
 def _names(made: ModuleType, setting: str, default: tuple[str, ...], where: Path) -> tuple[str, ...]:
@@ -195,8 +217,9 @@ def _draw(
     answers = []
     for _ in range(2):
         try:
-            found = draw(**{name: given[name] for name in takes})
-        except Exception as error:
+            with loading.at_home(folder):
+                found = draw(**{name: given[name] for name in takes})
+        except (Exception, SystemExit) as error:
             raise UsageError(loading.told(error, folder)) from error
         if not (isinstance(found, tuple) and len(found) == 2):
             raise UsageError(f"{where}: draw must return two dicts, params and data: `return params, data`")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -80,16 +81,52 @@ def module(folder: Path, file: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise Fault(f"{folder / file}: there is no such file")
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))  # last: nothing of Python's or of an installed package is hidden by it
     made = importlib.util.module_from_spec(spec)
     sys.modules[name] = made
     try:
-        spec.loader.exec_module(made)
+        with at_home(folder):
+            spec.loader.exec_module(made)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise Fault(told(error, folder)) from error
     return made
+
+
+_beside: dict[Path, dict[str, ModuleType]] = {}
+"""By folder the modules that its files have imported from beside them."""
+
+
+@contextlib.contextmanager
+def at_home(folder: Path) -> Iterator[None]:
+    """In this context files of the folder are imported from beside each other, and nobody else's in their place.
+
+    Two folders may have a module of one name each. Nothing of Python's or of an installed package is hidden by one.
+    """
+    home = folder.resolve()
+    if str(home) in sys.path:  # an inner context, or a worker's, which has one folder
+        yield
+        return
+    mine = _beside.setdefault(home, {})
+    sys.modules.update(mine)
+    sys.path.append(str(home))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.path.remove(str(home))
+        for name, made in list(sys.modules.items()):
+            if not name.startswith(_OWN) and _is_in(getattr(made, "__file__", None), home):
+                mine[name] = sys.modules.pop(name)
+
+
+def settle(folder: Path) -> None:
+    """Makes this process the folder's: what its functions import when they are called is found beside them."""
+    if str(folder.resolve()) not in sys.path:
+        sys.path.append(str(folder.resolve()))
+
+
+def _is_in(file: str | None, home: Path) -> bool:
+    return file is not None and Path(file).is_absolute() and Path(file).is_relative_to(home)
 
 
 def optional(folder: Path, stem: str) -> ModuleType | None:
@@ -115,17 +152,19 @@ def function(
 def told(error: BaseException, folder: Path) -> str:
     """An exception in the user's words: their file and line, the kind and the message, and what may mend it."""
     home = folder.resolve()
-    if isinstance(error, SyntaxError):
-        where = f"{folder / Path(error.filename or '').name}:{error.lineno}"
-        return f"{where}: {error.msg}"
     where = str(folder)
     for frame in traceback.extract_tb(error.__traceback__):
-        path = Path(frame.filename)
-        if path.is_absolute() and path.resolve().is_relative_to(home):
-            where = f"{folder / path.resolve().relative_to(home)}:{frame.lineno}"
+        if _is_in(frame.filename, home):
+            where = f"{folder / Path(frame.filename).relative_to(home)}:{frame.lineno}"
+    if isinstance(error, SyntaxError) and _is_in(error.filename, home):
+        return f"{folder / Path(str(error.filename)).relative_to(home)}:{error.lineno}: {error.msg}"
     text = " ".join(f"{type(error).__name__}: {error}".split())
     if isinstance(error, ModuleNotFoundError) and error.name:
-        text = f"the package {error.name} is not installed; python -m pip install {error.name.partition('.')[0]}"
+        package = error.name.partition(".")[0]
+        text = f"there is no module {error.name}: it is neither beside the file nor installed"
+        text += f" (python -m pip install {package}, if that is the package's name)"
+    elif isinstance(error, SystemExit):
+        text = f"it ends Python ({text})"
     return f"{where}: {text[:600]}"
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from diffprog.models import arrays, checking, loading
@@ -25,9 +27,15 @@ def build(config: ModelConfig, method: str) -> Functions:
     made = loading.module(folder, FILE)
     where = str(folder / FILE)
     user = loading.function(made, "loss", folder, FILE)
+    return functions(user, getattr(made, "outputs", None), config.shapes, folder, where)
+
+
+def functions(
+    user: Callable[..., Any], shown: Callable[..., Any] | None, shapes: arrays.Shapes, folder: Path, where: str
+) -> Functions:
+    """The functions of a loss; see `models.on_torch.functions`."""
     checking.signature(user, where)
-    shown = getattr(made, "outputs", None)
-    pieces = arrays.pieces(config.shapes)
+    pieces = arrays.pieces(shapes)
 
     def of(theta: Any) -> dict[str, Any]:
         return {name: theta[start:stop].reshape(shape) for name, start, stop, shape in pieces}
@@ -35,16 +43,25 @@ def build(config: ModelConfig, method: str) -> Functions:
     def loss(theta: Any, data: dict[str, Any]) -> Any:
         return user(of(theta), dict(data))
 
+    def parts(theta: Any, data: dict[str, Any]) -> tuple[Any, tuple[Any, ...]]:
+        found, slopes = jax.value_and_grad(user)(of(theta), dict(data))
+        return found, tuple(slopes[name] for name, *_ in pieces)
+
+    def gradient(theta: Any, data: dict[str, Any]) -> tuple[Any, Any]:
+        found, slopes = parts(theta, data)
+        return found, jnp.concatenate([slope.reshape(-1) for slope in slopes])
+
     def outputs(theta: Any, data: dict[str, Any]) -> dict[str, Any]:
         return {} if shown is None else checking.outputs(shown(of(theta), dict(data)), where)
 
     return Functions(
         loss,
-        jax.value_and_grad(loss),
+        gradient,
         checking.Guarded(outputs, folder, hint),
         lambda theta, data: {"parameters": theta.size},
         made_with="jit",
         loss=loss,
+        parts=parts,
         check=lambda theta, data: check(loss, theta, data, folder, where),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,31 +22,45 @@ def build(config: ModelConfig, method: str) -> Functions:
         Fault: with file, line and reason.
         NotImplementedError: from a gradient that is not written.
     """
-    folder, shapes = Path(config.folder), config.shapes
+    folder = Path(config.folder)
     made = loading.module(folder, FILE)
-    where = str(folder / FILE)
     loss = loading.function(made, "loss", folder, FILE)
+    by_hand, shown = getattr(made, "gradient", None), getattr(made, "outputs", None)
+    return functions(loss, by_hand, shown, config.shapes, folder, str(folder / FILE))
+
+
+def functions(
+    loss: Callable[..., Any],
+    by_hand: Callable[..., Any] | None,
+    shown: Callable[..., Any] | None,
+    shapes: arrays.Shapes,
+    folder: Path,
+    where: str,
+) -> Functions:
+    """The functions of a loss, and of its gradient by hand; see `models.on_torch.functions`."""
     checking.signature(loss, where)
-    by_hand = getattr(made, "gradient", None)
-    shown = getattr(made, "outputs", None)
     names = arrays.pieces(shapes)
 
     def of(theta: Array) -> dict[str, Any]:
         return {name: theta[start:stop].reshape(shape) if shape else theta[start] for name, start, stop, shape in names}
 
     def value(theta: Array, data: Mapping[str, Array]) -> Any:
-        return loss(of(theta), data)
+        return loss(of(theta), dict(data))
 
     def check(theta: Array, data: Mapping[str, Array]) -> None:
-        before = {"params": theta.copy(), **{name: x.copy() for name, x in data.items()}}
-        found = np.asarray(checking.Guarded(value, folder, lambda error: "")(theta, data))
-        checking.unchanged(before, {"params": theta, **data}, where)
+        before = checking.copies(theta, data, shapes)
+        answer = checking.Guarded(value, folder, lambda error: "")(theta, data)
+        checking.unchanged(before, checking.copies(theta, data, shapes), where)
+        if not isinstance(answer, int | float | complex | np.generic | np.ndarray):
+            raise loading.Fault(f"{where}: loss returns a {type(answer).__name__}; it must return one number")
+        found = np.asarray(answer)
+        found = narrowed(found, theta)
         checking.value(found, found.shape, found.dtype.kind, str(found.dtype), str(theta.dtype), where)
 
     def gradient(theta: Array, data: Mapping[str, Array]) -> tuple[Any, Array]:
         if by_hand is None:
             raise NotImplementedError(NO_GRADIENT)
-        found = by_hand(of(theta), data)
+        found = by_hand(of(theta), dict(data))
         if not (isinstance(found, tuple) and len(found) == 2):
             raise loading.Fault(
                 f"{where}: gradient must return the loss and a dict of gradients: `return value, slopes`"
@@ -54,7 +68,8 @@ def build(config: ModelConfig, method: str) -> Functions:
         return found[0], arrays.unnamed(found[1], shapes, f"{where}: gradient")
 
     def outputs(theta: Array, data: Mapping[str, Array]) -> dict[str, Any]:
-        return {} if shown is None else checking.outputs(shown(of(theta), data), where)
+        found = {} if shown is None else checking.outputs(shown(of(theta), dict(data)), where)
+        return {name: narrowed(x, theta) for name, x in found.items()}
 
     return Functions(
         value,
@@ -64,3 +79,9 @@ def build(config: ModelConfig, method: str) -> Functions:
         made_with="hand",
         check=check,
     )
+
+
+def narrowed(found: Any, theta: Array) -> Array:
+    """An array of θ's precision: among float32 an integer makes NumPy's numbers float64, as in no other framework."""
+    array = np.asarray(found)
+    return array.astype(theta.dtype) if array.dtype == np.float64 and theta.dtype == np.float32 else array

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from diffprog.models import arrays, checking, loading
@@ -24,26 +26,50 @@ def build(config: ModelConfig, method: str) -> Functions:
     made = loading.module(folder, FILE)
     where = str(folder / FILE)
     user = loading.function(made, "loss", folder, FILE)
+    return functions(user, getattr(made, "outputs", None), config.shapes, folder, where)
+
+
+def functions(
+    user: Callable[..., Any], shown: Callable[..., Any] | None, shapes: arrays.Shapes, folder: Path, where: str
+) -> Functions:
+    """The functions of a loss.
+
+    Args:
+        user: loss(params, data).
+        shown: outputs(params, data), if there is one.
+        shapes: of the parameters.
+        folder: where the user's code lies.
+        where: what it is called in sentences.
+
+    Raises:
+        Fault: if it cannot be called with params and data.
+    """
     checking.signature(user, where)
-    shown = getattr(made, "outputs", None)
-    pieces = arrays.pieces(config.shapes)
+    pieces = arrays.pieces(shapes)
 
     def of(theta: Any) -> dict[str, Any]:
         return {name: theta[start:stop].reshape(shape) for name, start, stop, shape in pieces}
 
     def loss(theta: Any, data: dict[str, Any]) -> Any:
-        return user(of(theta), data)
+        return user(of(theta), dict(data))
+
+    def parts(theta: Any, data: dict[str, Any]) -> tuple[Any, tuple[Any, ...]]:
+        leaves = {name: leaf.requires_grad_() for name, leaf in of(theta.detach()).items()}
+        found = user(leaves, dict(data))
+        slopes = torch.autograd.grad(found, tuple(leaves.values()), materialize_grads=True)
+        return found.detach(), slopes
 
     def gradient(theta: Any, data: dict[str, Any]) -> tuple[Any, Any]:
-        leaf = theta.detach().requires_grad_()
-        found = loss(leaf, data)
-        (theta_bar,) = torch.autograd.grad(found, leaf)
-        return found.detach(), theta_bar
+        found, slopes = parts(theta, data)
+        return found, torch.cat([slope.reshape(-1) for slope in slopes])
 
     def outputs(theta: Any, data: dict[str, Any]) -> dict[str, Any]:
         with torch.no_grad():
-            found = {} if shown is None else checking.outputs(shown(of(theta), data), where)
-        return {name: torch.as_tensor(x).detach() for name, x in found.items()}
+            found = {} if shown is None else checking.outputs(shown(of(theta), dict(data)), where)
+        return {
+            name: torch.as_tensor(x, dtype=theta.dtype if isinstance(x, float) else None).detach()
+            for name, x in found.items()
+        }
 
     return Functions(
         torch.no_grad()(loss),
@@ -52,30 +78,35 @@ def build(config: ModelConfig, method: str) -> Functions:
         lambda theta, data: {"parameters": theta.numel()},
         made_with="eager",
         loss=loss,
-        check=lambda theta, data: check(loss, theta, data, folder, where),
+        parts=parts,
+        check=lambda theta, data: check(loss, theta, data, shapes, folder, where),
     )
 
 
-def check(loss: Any, theta: Any, data: dict[str, Any], folder: Path, where: str) -> None:
+def check(loss: Any, theta: Any, data: dict[str, Any], shapes: arrays.Shapes, folder: Path, where: str) -> None:
     """Asks the loss once, before anything is timed.
 
     Raises:
         Fault: if it is no differentiable number, or changes its inputs.
     """
-    before = {"params": theta.clone(), **{name: x.clone() for name, x in data.items()}}
     leaf = theta.detach().clone().requires_grad_()
+
+    def inputs() -> dict[str, Any]:
+        host = {name: x.cpu().numpy() for name, x in data.items()}
+        return checking.copies(leaf.detach().cpu().numpy(), host, shapes)
 
     def asked() -> Any:
         return loss(leaf, data)
 
+    before = inputs()
     found = checking.Guarded(asked, folder, hint)()
     if not isinstance(found, torch.Tensor):
+        cut = isinstance(found, float | np.number | np.ndarray)
+        why = "; .item(), float() or NumPy cuts it off from its parameters" if cut else ""
         raise loading.Fault(
-            f"{where}: loss returns a {type(found).__name__}, not a tensor: .item(), float() or NumPy cuts it off from "
-            "its parameters"
+            f"{where}: loss returns a {type(found).__name__}; it must return a tensor with one number{why}"
         )
-    host = {name: x.detach().cpu().numpy() for name, x in {"params": leaf, **data}.items()}
-    checking.unchanged({name: x.cpu().numpy() for name, x in before.items()}, host, where)
+    checking.unchanged(before, inputs(), where)
     number = found.detach().cpu().numpy()
     checking.value(number, number.shape, number.dtype.kind, str(number.dtype), str(theta.cpu().numpy().dtype), where)
     if not found.requires_grad:

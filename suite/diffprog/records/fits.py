@@ -6,7 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from diffprog.records.cells import Lines, Provenance
+from diffprog.records.cells import Provenance
+from diffprog.records.lines import Lines
 from diffprog.spec import Case
 
 SCHEMA = 1

@@ -163,6 +163,9 @@ class Result(msgspec.Struct, frozen=True, tag="result"):
     """How far its value moves, over max(1, |L|)."""
     undetermined: float | None = None
     """Of a model from outside: by how much two calls with the same inputs differ, over max(1, |L|)."""
+    off_blocks: dict[str, float] = {}
+    """Of a model from outside whose gradient is not that of finite differences: by how much each parameter's part of it
+    is off, relative to ‖g‖."""
 
 
 class Sampled(msgspec.Struct, frozen=True, tag="sampled"):

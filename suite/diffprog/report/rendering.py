@@ -14,7 +14,8 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from diffprog.report import format, ownership
+from diffprog import format
+from diffprog.report import ownership
 
 
 def rows(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import psutil
 
-import diffprog
 from diffprog import tasks
 from diffprog.backends import find_julia
 from diffprog.models import loading
+from diffprog.version import __version__
 
 ROOT = Path(__file__).parents[1]
 MEASURING = ("records", "measure", "models", "backends", "worker")
@@ -88,7 +88,7 @@ def code_hash(root: Path = ROOT) -> str:
 def describe() -> dict[str, object]:
     """The machine, for ``environment.json``."""
     return {
-        "suite": diffprog.__version__,
+        "suite": __version__,
         "commit": commit(),
         "host": platform.node(),
         "platform": platform.platform(),

@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from diffprog import tasks
 from diffprog.errors import UsageError
+from diffprog.measure.finite_differences import unit_directions
 from diffprog.records import npz
 from diffprog.spec import Array, Arrays, Case
 
@@ -69,10 +70,7 @@ def save(path: Path, arrays: Arrays) -> None:
 
 def directions(parameters: int, case: Case) -> Array:
     """Random unit directions (k, P) for finite differences: three, or one where a value is expensive."""
-    count = 3 if case.size in ("tiny", "small") else 1
-    drawn = np.random.default_rng([case.seed, 1]).standard_normal((count, parameters))
-    unit: Array = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
-    return unit
+    return unit_directions(parameters, 3 if case.size in ("tiny", "small") else 1, case.seed)
 
 
 def load(path: Path) -> Arrays:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import diffprog
 from diffprog import tasks
 from diffprog.agree import baselines, rounding
 from diffprog.agree.baselines import Baseline, Golden, Regression
@@ -16,6 +15,7 @@ from diffprog.errors import UsageError
 from diffprog.records.cells import Record
 from diffprog.run import driver, environment, files, plan
 from diffprog.spec import Arrays, Case, Cell
+from diffprog.version import __version__
 
 OPERATORS = ("gradient", "jvp", "hvp")
 MOST_PARAMETERS = 512
@@ -61,7 +61,7 @@ def write(
             task=task,
             written=datetime.now(UTC).isoformat(timespec="seconds"),
             provenance={
-                "suite": diffprog.__version__, "commit": environment.commit(), "source": origin.source,
+                "suite": __version__, "commit": environment.commit(), "source": origin.source,
                 "cpu": origin.cpu,
                 "platform": origin.platform, **origin.versions,
             },

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import msgspec
 
-import diffprog
 from diffprog.backends import find_julia
 from diffprog.errors import UsageError
 from diffprog.records import protocol
 from diffprog.run import environment, variables
+from diffprog.version import __version__
 
 _LOAD = """
 import importlib.util, runpy, sys
@@ -104,7 +104,7 @@ class Installation:
 
 def this() -> Installation:
     """The installation that runs now."""
-    return Installation(sys.executable, environment.ROOT, diffprog.__version__, platform.python_version())
+    return Installation(sys.executable, environment.ROOT, __version__, platform.python_version())
 
 
 def find(where: str) -> Installation:

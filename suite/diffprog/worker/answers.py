@@ -28,9 +28,9 @@ def of_derivative(cell: Prepared, result: Any, name: str, its_value: str) -> Arr
     return {its_value: np.array(value), name: np.array(derivative)}
 
 
-def outputs(cell: Prepared) -> Arrays:
-    """The task's outputs; one that is called like an answer must not take its place."""
-    found = cell.outputs()
+def outputs(cell: Prepared, checked: Callable[[Arrays], Arrays] = lambda found: found) -> Arrays:
+    """The task's outputs, ``checked``; one that is called like an answer must not take its place."""
+    found = checked({name: np.asarray(x) for name, x in cell.outputs().items()})
     return {protocol.OUTPUT + name if protocol.is_answer(name) else name: x for name, x in found.items()}
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any, BinaryIO
@@ -16,19 +17,17 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 from diffprog import backends, tasks
-from diffprog.backends.base import Ask, Backend, Prepared, Unavailable, Unsupported
-from diffprog.measure import clock, finite_differences, gpu, memory, rates
+from diffprog.backends.base import Ask, Backend, Prepared
+from diffprog.errors import Unavailable, Unsupported
+from diffprog.measure import clock, gpu, memory, rates
+from diffprog.models import checking, loading
 from diffprog.models.declaring import ModelConfig
-from diffprog.models.loading import Fault
+from diffprog.models.loading import FILES, Fault
 from diffprog.records import protocol
 from diffprog.records.cells import Gpu, Memory, Seconds
 from diffprog.spec import Arrays, Task, dtype
 from diffprog.worker import answers, fitting, steady
-
-IDENTITY = 450
-"""Roundings that the two sides of the adjoint identity may differ by, at least: 1e-13 in float64."""
-IDENTITY_SHARE = 1e-3
-"""And a task's tolerance times this, where its condition number loses more digits."""
+from diffprog.worker.evidence import Evidence
 
 
 class Worker:
@@ -38,6 +37,7 @@ class Worker:
         self.replies = replies
         self.backend: Backend
         self.prepared: Prepared
+        self.evidence: Evidence
         self.monitor: gpu.Monitor | None = None
         self.inputs: Arrays
         self.setup = 0.0
@@ -75,7 +75,7 @@ class Worker:
     def prepare(self, request: protocol.Prepare) -> protocol.Reply:
         self.say(protocol.Phase("set-up"))
         if hasattr(self, "prepared"):
-            del self.prepared  # what the cell before it held is not this one's
+            del self.prepared, self.evidence  # what the cell before it held is not this one's
         self.host_before = memory.reset_peak()
         start = perf_counter()
         with np.load(request.inputs) as file:
@@ -83,11 +83,15 @@ class Worker:
         task, config = declared(request)
         if request.overrides:
             config = dataclasses.replace(config, **request.overrides)
-        self.directions = self.inputs.pop("directions")
-        self.operator, self.engine = request.operator, request.engine
-        self.kinks, self.tolerance, self.of_a_user = task.kinks(config), task.tolerance, task.folder is not None
-        ask = Ask(request.operator, request.engine, self.directions[0])
+        directions = self.inputs.pop("directions")
+        self.operator, self.engine, self.of_a_user = request.operator, request.engine, task.folder is not None
+        self.file = Path(request.folder) / FILES.get(self.backend.name, "")
+        self.checked = partial(checking.real, where=self.file) if self.of_a_user else dict
+        ask = Ask(request.operator, request.engine, directions[0])
         self.prepared = self.backend.prepare(request.task, config, request.method, self.inputs, ask)
+        self.evidence = Evidence(
+            self.prepared, task, config, self.operator, self.inputs["params"], directions, double=self.double
+        )
         self.setup = perf_counter() - start
         return protocol.Ready(self.setup, made_with=self.prepared.made_with, switches=self.prepared.switches)
 
@@ -108,6 +112,8 @@ class Worker:
             arrays[self.operator] = np.array(arrays[self.operator])  # a copy: later calls may write where this one did
         del result
         value = float(arrays["value"])
+        if self.of_a_user and not np.isfinite(value):
+            raise Fault(checking.NOT_FINITE.format(where=self.file, value=value))
         seconds, told = Seconds(), Gpu()
         if request.samples:
             self.say(protocol.Phase("sampling"))
@@ -116,10 +122,9 @@ class Worker:
         self.say(protocol.Phase("checking"))
         if request.samples:
             arrays |= answers.after_sampling(cell, self.operator, arrays, may_keep=self.engine == "cudagraph")
-        difference, identity = self._finite_differences(request.directions, arrays), self._identity(arrays)
-        noise, undetermined = self._rounding(arrays), self._undetermined(arrays)
+        evidence = self.evidence.found(arrays, request.directions)
         invariants = cell.work()
-        arrays |= answers.outputs(cell)
+        arrays |= answers.outputs(cell, self.checked)
         save(Path(request.arrays), arrays)
         return protocol.Result(
             value=value if np.isfinite(value) else None,
@@ -128,66 +133,9 @@ class Worker:
                 seconds, setup=self.setup, first_value=first_value, first_gradient=first_gradient
             ),
             memory=used,
-            finite_differences=difference[0],
-            finite_differences_tolerance=difference[1],
-            identity=identity[0],
-            identity_tolerance=identity[1],
-            noise=noise[1],
-            value_noise=noise[0],
-            undetermined=undetermined,
             gpu=None if told == Gpu() else told,
+            **evidence,
         )
-
-    def _finite_differences(self, directions: int, arrays: Arrays) -> tuple[float | None, float | None]:
-        """The derivative against differences of the cell's own value or gradient, along the host's directions."""
-        theta, cell = self.inputs["params"], self.prepared
-        if not directions or self.operator == "value" or not np.isfinite(arrays[self.operator]).all():
-            return None, None
-        floor = max(finite_differences.ROUNDING, self.kinks)
-        if self.operator == "gradient":
-            chosen = self.directions[:directions]
-            return finite_differences.check(cell.value_at, theta, arrays["gradient"], chosen, floor)
-        of_value = self.operator == "jvp"
-        function, scale = (cell.value_at, cell.gradient_at(theta)) if of_value else (cell.gradient_at, arrays["hvp"])
-        return finite_differences.check_along(
-            function, theta, arrays[self.operator], self.directions[0], float(np.linalg.norm(scale)), floor
-        )
-
-    def _identity(self, arrays: Arrays) -> tuple[float | None, float | None]:
-        """The adjoint identity ⟨1, J v⟩ = ⟨Jᵀ 1, v⟩ of a jvp with the backend's own gradient, relative to ‖g‖."""
-        if self.operator != "jvp" or not np.isfinite(arrays["jvp"]).all():
-            return None, None
-        gradient = self.prepared.gradient_at(self.inputs["params"]).astype(np.float64)
-        direction = self.directions[0].astype(arrays["jvp"].dtype).astype(np.float64)
-        error = abs(float(arrays["jvp"]) - float(gradient @ direction)) / (float(np.linalg.norm(gradient)) or 1.0)
-        eps = float(np.finfo(arrays["jvp"].dtype).eps)
-        allowed = IDENTITY * eps
-        return error, max(allowed, IDENTITY_SHARE * self.tolerance) if eps < 1e-12 else allowed
-
-    def _undetermined(self, arrays: Arrays) -> float | None:
-        """By how much two calls of a user's loss differ: a fresh one, and the one within the derivative."""
-        if not self.of_a_user or not np.isfinite(arrays["value"]):
-            return None
-        calls = [float(arrays["value"]), float(self.prepared.fetch_value(self.prepared.value()))]
-        if protocol.VALUE_ALONE in arrays:
-            calls.append(float(arrays[protocol.VALUE_ALONE]))
-        found = (max(calls) - min(calls)) / max(1.0, abs(calls[0]))
-        return found if np.isfinite(found) else None
-
-    def _rounding(self, arrays: Arrays) -> tuple[float | None, float | None]:
-        """How far a user's value and gradient move when every parameter moves by a unit in the last place."""
-        if not self.of_a_user or not self.double or not np.isfinite(arrays["value"]):
-            return None, None
-        theta, cell, value = self.inputs["params"], self.prepared, float(arrays["value"])
-        slope = arrays["gradient"] if self.operator == "gradient" else None
-        values, slopes = [0.0], [0.0]
-        for k in range(3):
-            moved = theta * (1 + np.finfo(np.float64).eps * np.random.default_rng(k).choice([-1.0, 1.0], theta.shape))
-            values.append(abs(cell.value_at(moved) - value) / max(1.0, abs(value)))
-            if slope is not None:
-                norm = float(np.linalg.norm(slope)) or 1.0
-                slopes.append(float(np.linalg.norm(cell.gradient_at(moved) - slope)) / norm)
-        return max(values), max(slopes)
 
     def sample(self, request: protocol.Sample) -> protocol.Reply:
         call = self.prepared.derivative if request.phase == "gradient" else self.prepared.value
@@ -243,6 +191,9 @@ class Worker:
             with contextlib.suppress(OSError):  # the log may lie on the disk that is full
                 traceback.print_exc()
             text = f"{type(error).__name__}: {error}".strip()
+            home = self.file.parent if getattr(self, "of_a_user", False) else getattr(request, "folder", "")
+            if home:
+                text = loading.told(error, Path(home))
             return protocol.Failure("out_of_memory" if _is_out_of_memory(text) else "error", text)
 
 
@@ -251,6 +202,7 @@ def declared(request: protocol.Prepare | protocol.Fit) -> tuple[Task, Any]:
     if not request.folder:
         task = tasks.get(request.task)
         return task, task.configure(request.variant, request.size)
+    loading.settle(Path(request.folder))
     return tasks.add(Path(request.folder)), ModelConfig(**request.config)  # type: ignore[arg-type]  # strings all
 
 

@@ -11,10 +11,11 @@ import msgspec
 import pandas as pd
 from matplotlib.figure import Figure
 
+from diffprog import format
 from diffprog.drawing import style
 from diffprog.errors import UsageError
 from diffprog.interop.price import WAYS, Price, Prices
-from diffprog.report import format, rendering
+from diffprog.report import rendering
 
 FOLDER = "prices"
 ABOVE_JULIACALL = 5e-6

@@ -10,10 +10,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from diffprog import tasks
+from diffprog import format, tasks
 from diffprog.agree.timings import VERDICTS
-from diffprog.report import format
-from diffprog.report.compare.comparison import CHANGES, Change, Comparison, Timing, rank, rank_time
+from diffprog.report.compare.change import CHANGES, Change, Timing
+from diffprog.report.compare.comparison import Comparison, rank, rank_time
 from diffprog.spec import Cell
 
 MOST = 15

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from diffprog import format
 from diffprog.drawing import style
 from diffprog.errors import UsageError
 from diffprog.records.fits import COMPARED, TOLERANCE, FitJournal, FitRecord
-from diffprog.report import format, rendering
+from diffprog.report import rendering
 from diffprog.report.fits import pictures as fit_pictures
 from diffprog.report.fits import tables as fits
-
-_FAILED = ("disagrees", "error", "timed_out", "crashed", "out_of_memory")
+from diffprog.report.outcomes import FAILURES
 
 
 def write(folder: Path) -> Path:
@@ -65,7 +65,7 @@ def _render(folder: Path, records: Sequence[FitRecord], figures: dict[str, Path]
         for r in records
         if r.provenance is not None
     }
-    failed = any(record.outcome in _FAILED for record in records)
+    failed = any(record.outcome in FAILURES for record in records)
     shared = {
         "title": f"Fit of {', '.join(dict.fromkeys(record.task for record in records))}",
         "started": min((record.started for record in records if record.started), default=""),

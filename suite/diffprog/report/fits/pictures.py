@@ -1,31 +1,20 @@
-"""What was learned, one picture a task: samples, levels, digits, and the free energy across the transition."""
+"""What was learned, one picture a task: samples, levels, digits, and the free energy across the transition.
+
+A task has one where its folder has ``learned.py``, with ``picture``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from diffprog import tasks
+from diffprog.drawing.learned import Learned, Picture
 from diffprog.records.fits import FitRecord, inputs_file
 from diffprog.report import arrays
-from diffprog.spec import Arrays, Case
-
-
-@dataclass(frozen=True)
-class Learned:
-    """The best state of one backend: ``theta``, ``losses`` and the task's outputs there."""
-
-    fit: FitRecord
-    arrays: Arrays
-
-    @property
-    def name(self) -> str:
-        return f"{self.fit.backend}, {'Adam' if self.fit.optimiser == 'adam' else 'L-BFGS'}"
-
-
-Picture = Callable[[Case, Arrays, Sequence[Learned]], tuple[Figure | None, str]]
+from diffprog.spec import Case
 
 
 def best(folder: Path, fits: Sequence[FitRecord]) -> list[Learned]:
@@ -42,18 +31,9 @@ def best(folder: Path, fits: Sequence[FitRecord]) -> list[Learned]:
 
 def draw(folder: Path, case: Case, fits: Sequence[FitRecord]) -> tuple[Figure | None, str]:
     """The picture of a fitted case and its caption; None where there is nothing to show."""
-    from diffprog.tasks.eigensolver import learned as learned_eigensolver
-    from diffprog.tasks.flow import learned as learned_flow
-    from diffprog.tasks.qcbm import learned as learned_qcbm
-    from diffprog.tasks.trg import learned as learned_trg
-
-    pictures: dict[str, Picture] = {
-        "flow": learned_flow.picture,
-        "eigensolver": learned_eigensolver.picture,
-        "qcbm": learned_qcbm.picture,
-        "trg": learned_trg.picture,
-    }
+    own = tasks.part(case.task, "learned")
     inputs, learned = arrays.read(folder / inputs_file(case)), best(folder, fits)
-    if inputs is None or not learned or case.task not in pictures:
+    if own is None or inputs is None or not learned:
         return None, ""
-    return pictures[case.task](case, inputs, learned)
+    picture: Picture = own.picture
+    return picture(case, inputs, learned)

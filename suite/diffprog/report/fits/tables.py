@@ -11,9 +11,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from diffprog import format
 from diffprog.drawing import style
 from diffprog.records.fits import COMPARED, TOLERANCE, FitRecord
-from diffprog.report import format
 from diffprog.spec import Case
 
 COLUMNS = {

@@ -13,6 +13,7 @@ from diffprog.records.cells import Record
 from diffprog.report import rendering
 from diffprog.report.gpu import figure as gpu_figure
 from diffprog.report.gpu import tables as gpu
+from diffprog.report.outcomes import FAILURES
 from diffprog.report.run import evidence, page
 
 NAME = "gpu.html"
@@ -49,7 +50,7 @@ def write(folder: Path, records: Sequence[Record], cells: pd.DataFrame) -> Path 
         level=level,
         gaps=evidence.gaps(asked),
         started=min((record.started for record in asked if record.started), default=""),
-        failures=[row for row in rows if row["outcome"] in evidence.FAILURES],
+        failures=[row for row in rows if row["outcome"] in FAILURES],
         most=12,
         agreement=_agreement(compared),
         timed=[row for row in rows if row["value_samples"] or row["gradient_samples"]],

@@ -1,4 +1,4 @@
-"""What the GPU page shows, from the table of cells: its columns, the ratio to the CPU, what is worth a warning."""
+"""What the GPU page shows, from the table of cells: the ratio to the CPU, what is worth a warning."""
 
 from __future__ import annotations
 
@@ -10,50 +10,15 @@ import pandas as pd
 
 from diffprog import tasks
 from diffprog.records.cells import Record
+from diffprog.report.outcomes import ABSENCES
 from diffprog.report.run import growth
 from diffprog.spec import dtype
 
-COUNTS = ("value_warm_up", "gradient_warm_up", "value_round_trips", "gradient_round_trips")
-TEXTS = ("slowed",)
 APART = 0.1
 """Relative. The host's clock and the device's events may differ by this: more is a discrepancy, and shown as one."""
 LATENCY = 3e-5
 """Seconds that they may differ by however short the call: the host learns of the end of the work so much later."""
-CALM = ("idle", "application clocks", "display clocks")
-"""Reasons for low clocks that are settings, or nothing to do."""
 _SAME = ["case", "backend", "method", "operator", "precision"]
-
-
-def columns(record: Record) -> dict[str, Any]:
-    """A record's columns, for the table of cells: medians in seconds, energy in joules, clocks in MHz, °C."""
-    time, gpu = record.seconds, record.gpu
-    states = gpu.states if gpu else []
-    busy = [state for state in states if state.when != "before"]
-    clocks = [state.sm_mhz for state in busy if state.sm_mhz is not None]
-    heat = [state.celsius for state in states if state.celsius is not None]
-    slowed = dict.fromkeys(reason for state in busy for reason in state.slowed or () if reason not in CALM)
-    energy = gpu.joules if gpu else None
-    return {
-        "value_warm_up": time.warm_up_value or None,
-        "gradient_warm_up": time.warm_up_gradient or None,
-        "value_settled": time.settled_value,
-        "gradient_settled": time.settled_gradient,
-        "value_events_s": _median(time.events_value),
-        "gradient_events_s": _median(time.events_gradient),
-        "to_device_s": _median(time.to_device),
-        "to_host_s": _median(time.to_host),
-        "energy_j": energy,
-        "power_w": energy * gpu.energy_calls / gpu.energy_seconds if gpu and energy and gpu.energy_seconds else None,
-        "sm_clock_min_mhz": min(clocks, default=None),
-        "temperature_max_c": max(heat, default=None),
-        "slowed": ", ".join(slowed),
-        "value_round_trips": gpu.round_trips_value if gpu else None,
-        "gradient_round_trips": gpu.round_trips_gradient if gpu else None,
-    }
-
-
-def _median(samples: Sequence[float]) -> float | None:
-    return float(np.median(samples)) if samples else None
 
 
 def apart(clock: float | None, events: float | None) -> bool:
@@ -97,7 +62,7 @@ def verdict(records: Sequence[Record]) -> tuple[str, str]:
     """One sentence about the cells on ``cuda``, and its colour."""
     asked = [record for record in records if record.device == "cuda"]
     outcomes = [record.outcome for record in asked]
-    ran = [outcome for outcome in outcomes if outcome not in ("unavailable", "unsupported")]
+    ran = [outcome for outcome in outcomes if outcome not in ABSENCES]
     if not ran:
         return f"There is no GPU here that could be used: none of the {len(asked)} cells on cuda was run.", "none"
     good = ran.count("ok")

@@ -7,30 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from diffprog import tasks
+from diffprog.format import clip, seconds, words
 from diffprog.records.cells import Record
 from diffprog.report import arrays
-from diffprog.report.format import clip, seconds, words
+from diffprog.report.outcomes import ABSENCES, FAILURES
 from diffprog.report.run import tables
-from diffprog.report.run.goals import CHEAP, goal
-from diffprog.tasks import NAMES
-from diffprog.tasks import get as get_task
+from diffprog.report.run.goals import explained, goal
 
-FAILURES = ("disagrees", "error", "timed_out", "crashed", "out_of_memory")
-ABSENCES = ("unsupported", "unavailable")
 SHORT_CALL = 50e-6
 """Seconds. Below this a call's fixed cost (Python, dispatch, kernel launch) may well be most of what is timed."""
-
-_WHY_DEAR = {
-    "parameter_shift": "two circuits a parameter: 2P = {twice} evaluations",
-    "checkpointed": "the forward pass is computed again between checkpoints",
-    "backsolve": "the state is integrated a second time, backwards, together with its adjoint",
-    "library": "the adaptive solver chooses the steps of the adjoint anew",
-}
-_COUNT = {
-    ("flow", "discrete"): "each matrix product has two more in reverse: the products alone come to 3 values",
-    ("qcbm", "adjoint"): "ψ forwards, then ψ and λ back and an inner product for each gate: about 4 circuits",
-}
-"""By (task, method): what the work comes to, counted. It explains a ratio up to the general bound, and none above."""
 
 SMALL_WORK = 5e-3
 """Seconds. Below this a value is many small operations, and what an engine does around each of them decides."""
@@ -99,7 +85,7 @@ def invariants(records: Sequence[Record]) -> list[Invariant]:
     """The work invariants of each case, over all cells that computed something."""
     found: list[Invariant] = []
     for case, members in arrays.by_case(records).items():
-        adaptive = get_task(case.task).adaptive if case.task in NAMES else ()
+        adaptive = tasks.get(case.task).adaptive if case.task in tasks.known() else ()
         compared = [record for record in members if record.outcome in arrays.COMPARABLE]
         fixed = [record for record in compared if record.method not in adaptive]
         for name in dict.fromkeys(name for record in fixed for name in record.invariants):
@@ -134,10 +120,8 @@ def dear(cell: Mapping[str, Any]) -> str:
     reasons = []
     if cell["engine"] in ("forward", "forwarddiff"):
         reasons.append(f"forward mode: a pass for each of {cell['parameters']} parameters, several at a time")
-    if cell["method"] in _WHY_DEAR:
-        reasons.append(_WHY_DEAR[cell["method"]].format(twice=2 * cell["parameters"]))
-    if ratio <= CHEAP and (cell["task"], cell["method"]) in _COUNT:
-        reasons.append(_COUNT[cell["task"], cell["method"]])
+    if own := explained(cell["task"], cell["method"], ratio, cell["parameters"]):
+        reasons.append(own)
     # Parameter shift is forward evaluations only: what the way back costs an engine does not explain it.
     backwards = cell["method"] != "parameter_shift"
     if backwards and cell["engine"] in _ENGINE_COST and cell["value_median_s"] < SMALL_WORK:

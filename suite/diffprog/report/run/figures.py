@@ -16,7 +16,7 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocat
 
 from diffprog.drawing import style
 from diffprog.drawing.style import ALARM
-from diffprog.report.format import ratio, tax
+from diffprog.format import ratio, tax
 from diffprog.report.run.goals import CHEAP, goal
 
 TAX = 1.02

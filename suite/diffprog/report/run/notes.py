@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from diffprog import tasks
 from diffprog.records import npz
 from diffprog.records.cells import Record
 from diffprog.report import arrays
@@ -13,7 +14,36 @@ from diffprog.run import variables
 
 def notes(folder: Path, records: Sequence[Record]) -> list[str]:
     """Sentences, the gravest first."""
-    return [*_arrays(folder, records), *_contention(records), *_variables(records)]
+    return [*_arrays(folder, records), *_zero_blocks(records), *_leaders(records), *_contention(records),
+            *_variables(records)]  # fmt: skip
+
+
+def _zero_blocks(records: Sequence[Record]) -> Iterator[str]:
+    """Parameters of users' models whose gradient is zero throughout."""
+    found: dict[tuple[str, tuple[str, ...]], dict[str, None]] = {}
+    for record in records:
+        if record.agreement is not None and record.agreement.zero_blocks:
+            found.setdefault((record.cell.case.key, record.agreement.zero_blocks), {})[record.backend] = None
+    for (case, blocks), backends in found.items():
+        yield (
+            f"{case}: the gradient of {', '.join(blocks)} is zero throughout ({', '.join(backends)}): the loss does "
+            "not depend on it, at these inputs at least."
+        )
+
+
+def _leaders(records: Sequence[Record]) -> Iterator[str]:
+    """What users' models were judged by: no reference by hand, but the first gradient that is the differences'."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for record in records:
+        told = record.agreement
+        led = told is not None and told.reference == "itself" and record.task not in tasks.NAMES
+        if led and record.operator == "gradient" and told is not None and told.finite_differences is not None:
+            found.setdefault((record.task, record.backend), []).append(told.finite_differences)
+    for (task, backend), errors in found.items():
+        yield (
+            f"{task} has no reference by hand: {backend} is what the others are judged by, since its gradient is the "
+            f"first that agrees with finite differences (within {max(errors):.0e})."
+        )
 
 
 def _arrays(folder: Path, records: Sequence[Record]) -> Iterator[str]:

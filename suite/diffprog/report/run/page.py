@@ -16,6 +16,7 @@ from diffprog.agree.timings import NOISE
 from diffprog.drawing.style import COLOURS
 from diffprog.records.cells import Record
 from diffprog.report import rendering
+from diffprog.report.outcomes import FAILURES
 from diffprog.report.run import evidence, ladder, notes
 from diffprog.report.run.figures import TAX
 from diffprog.report.run.goals import CHEAP, goal
@@ -72,7 +73,7 @@ class Report:
     def level(self) -> str:
         """The colour of the verdict: bad if a cell failed, none if nothing was computed, else good."""
         outcomes = {record.outcome for record in self.records}
-        return "bad" if outcomes & set(evidence.FAILURES) else "good" if "ok" in outcomes else "none"
+        return "bad" if outcomes & set(FAILURES) else "good" if "ok" in outcomes else "none"
 
     @property
     def gaps(self) -> list[evidence.Gap]:
@@ -80,7 +81,7 @@ class Report:
 
     @property
     def failures(self) -> list[dict[str, Any]]:
-        return [cell for cell in self.cells if cell["outcome"] in evidence.FAILURES]
+        return [cell for cell in self.cells if cell["outcome"] in FAILURES]
 
     @cached_property
     def cells(self) -> list[dict[str, Any]]:

@@ -20,18 +20,18 @@ from diffprog.agree.timings import NOISE
 from diffprog.errors import UsageError
 from diffprog.records.cells import Errors, Record
 from diffprog.report import arrays
-from diffprog.report.gpu import tables as gpu
+from diffprog.report.run import gpu_columns
 from diffprog.run import variables
 from diffprog.spec import Array, Case, Layout
 
 IDENTITY = ("case", "task", "variant", "size", "seed", "backend", "engine", "method", "operator", "precision", "device")
 _COUNTS = (
     "parameters", "value_loops", "gradient_loops", "host_before_bytes", "host_peak_bytes", "device_peak_bytes",
-    *gpu.COUNTS,
+    *gpu_columns.COUNTS,
 )  # fmt: skip
 _TEXTS = (
     *IDENTITY, "data", "outcome", "reason", "mend", "reference", "worst_component",
-    "closed_form_worst_component", "value_bound", "gradient_bound", "cpu", "gpu", "started", *gpu.TEXTS,
+    "closed_form_worst_component", "value_bound", "gradient_bound", "cpu", "gpu", "started", *gpu_columns.TEXTS,
 )  # fmt: skip
 PAIR_ERRORS = ("relative_l2", "max_rho", "cosine", "worst_component")
 _PAIRS = ("case", "operator", "precision", "device", "first", "second", *PAIR_ERRORS, "tolerance")
@@ -141,7 +141,7 @@ def _row(record: Record) -> dict[str, Any]:
         "host_before_bytes": memory.host_before,
         "host_peak_bytes": memory.host_peak,
         "device_peak_bytes": memory.device_peak,
-        **gpu.columns(record),
+        **gpu_columns.columns(record),
         "threads": origin.threads if origin else None,
         "cpu": origin.cpu if origin else "",
         "gpu": origin.gpu if origin else "",

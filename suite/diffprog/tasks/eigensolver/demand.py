@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from diffprog.spec import Demand
 from diffprog.tasks.eigensolver import krylov
-
-if TYPE_CHECKING:
-    from diffprog.tasks.eigensolver.spec import EigensolverConfig
+from diffprog.tasks.eigensolver.problem import EigensolverConfig
 
 
 def tridiagonalisation(order: int) -> int:

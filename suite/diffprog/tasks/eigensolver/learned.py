@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from diffprog.drawing import style
-from diffprog.report.fits.pictures import Learned
+from diffprog.drawing.learned import Learned
 from diffprog.spec import Arrays, Case
 
 

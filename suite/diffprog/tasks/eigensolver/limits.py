@@ -14,7 +14,10 @@ SEEN_ROUNDED = (
 """Where `dominant` was seen to fail in TF32 on a GPU: PyTorch's answers are NaN, JAX has none within 12 s. The other
 cells that were tried, of tiny chains, agree to 1.5e-3."""
 
+LAPACK = "Enzyme has no derivatives of LAPACK's decompositions, and does not see the rules that JAX has for them"
+
 LIMITS = (
+    Limit("jax", "enzyme", ("gradient", "jvp", "hvp"), LAPACK),
     Limit("torch", "cudagraph", OPERATORS, STATUS, devices=("cuda",)),
     NO_EXPERT,
     NO_CIRCUIT,

@@ -16,7 +16,7 @@ from jax import Array
 
 from diffprog.spec import Functions
 from diffprog.tasks.eigensolver import hamiltonian, krylov, krylov_jax
-from diffprog.tasks.eigensolver.spec import EigensolverConfig, check_method
+from diffprog.tasks.eigensolver.problem import EigensolverConfig, check_method
 
 Data = dict[str, Array]
 SWITCHES = {"cpu": {"eigh": "LAPACK syevd"}, "cuda": {"eigh": "JAX's choice for the size: syevd or syevj"}}

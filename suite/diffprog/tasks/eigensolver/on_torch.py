@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from diffprog.spec import Functions
 from diffprog.tasks.eigensolver import krylov, krylov_torch
 from diffprog.tasks.eigensolver.hamiltonian_torch import matrix, operator, shifted
-from diffprog.tasks.eigensolver.spec import EigensolverConfig, check_method
+from diffprog.tasks.eigensolver.problem import EigensolverConfig, check_method
 
 Data = dict[str, Tensor]
 # PyTorch has no choice of driver for ``eigh``.

@@ -9,9 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from diffprog.drawing import style
-from diffprog.report.run.pictures import Shown, largest
+from diffprog.drawing.shown import Shown, largest
 from diffprog.spec import Array, Arrays, Case
 
+OUTPUT = "energies"
+"""What it needs of a cell's arrays."""
 _STATES = 32
 """Basis states that are drawn, the target's likeliest first."""
 

@@ -20,7 +20,7 @@ from diffprog.spec import Array, Arrays, Functions
 from diffprog.tasks.eigensolver import hamiltonian, krylov, second
 from diffprog.tasks.eigensolver.hamiltonian import Operator
 from diffprog.tasks.eigensolver.krylov import Levels
-from diffprog.tasks.eigensolver.spec import EigensolverConfig, check_method
+from diffprog.tasks.eigensolver.problem import EigensolverConfig, check_method
 
 
 class Dense:
@@ -80,7 +80,7 @@ def unless_degenerate(energies: Array, theta: Array) -> float:
 
 
 def build(config: EigensolverConfig, method: str) -> Functions:
-    """The task's functions on NumPy arrays; data are the arrays of ``spec.draw`` without ``params``."""
+    """The task's functions on NumPy arrays; data are the arrays of ``problem.draw`` without ``params``."""
     check_method(config, method)
     make, m = METHODS[method], config.levels
     # The level above tells whether the highest one of the loss is degenerate. Krylov methods would have to pay for it,

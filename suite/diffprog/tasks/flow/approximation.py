@@ -14,8 +14,9 @@ from dataclasses import replace
 import numpy as np
 
 from diffprog.spec import Allowed, Approximation, Array, Arrays
-from diffprog.tasks.flow.reference import Flow, terminal
-from diffprog.tasks.flow.spec import FlowConfig, layout, solver_tolerance
+from diffprog.tasks.flow.field import terminal
+from diffprog.tasks.flow.problem import FlowConfig, layout, solver_tolerance
+from diffprog.tasks.flow.reference import Flow
 
 DISTANCE = 30.0
 """``backsolve`` may be as many times as far from the discrete gradient as N steps are from 2N: both are O(ε⁴), but

@@ -11,10 +11,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from diffprog.backends.base import Unavailable
+from diffprog.errors import Unavailable
 from diffprog.spec import Functions
-from diffprog.tasks.flow.on_jax import losses, make_field, outputs
-from diffprog.tasks.flow.spec import FlowConfig, solver_tolerance
+from diffprog.tasks.flow.field_jax import losses, make_field, outputs
+from diffprog.tasks.flow.problem import FlowConfig, solver_tolerance
 
 MAX_STEPS = 4096
 """The checkpoints are laid out for so many; a solve that needs more fails, and says so."""

@@ -12,8 +12,8 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 from diffprog.spec import Array, Functions
-from diffprog.tasks.flow.reference import POTENTIALS, outputs, terminal
-from diffprog.tasks.flow.spec import FlowConfig, solver_tolerance
+from diffprog.tasks.flow.field import POTENTIALS, outputs, terminal
+from diffprog.tasks.flow.problem import FlowConfig, solver_tolerance
 
 
 class Adaptive:
@@ -57,7 +57,7 @@ class Adaptive:
         return value, slope
 
     def counted_gradient(self, theta: Array, data: dict[str, Array]) -> tuple[Any, Array, int]:
-        """Value and gradient by the continuous adjoint (see ``reference.step_back``), and all evaluations."""
+        """Value and gradient by the continuous adjoint (see ``runge_kutta.step_back``), and all evaluations."""
         x, integral, evaluations = self.integrate(theta, data)
         losses, x_bar, q_sign = terminal(self.config, x, integral, data)
         integral_bar = np.full(len(x), q_sign / len(x), dtype=theta.dtype)

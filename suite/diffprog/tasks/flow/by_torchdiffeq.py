@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from diffprog.backends.base import Unavailable
+from diffprog.errors import Unavailable
 from diffprog.spec import Functions
-from diffprog.tasks.flow.on_torch import POTENTIALS, losses, outputs
-from diffprog.tasks.flow.spec import FlowConfig, solver_tolerance
+from diffprog.tasks.flow.field_torch import POTENTIALS, losses, outputs
+from diffprog.tasks.flow.problem import FlowConfig, solver_tolerance
 
 
 def build(config: FlowConfig) -> Functions:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from diffprog.spec import Demand
-
-if TYPE_CHECKING:
-    from diffprog.tasks.flow.spec import FlowConfig
+from diffprog.tasks.flow.problem import FlowConfig
 
 
 def demand(config: FlowConfig, method: str, operator: str, itemsize: int) -> Demand | None:

@@ -27,8 +27,8 @@ from torch import Tensor
 
 from diffprog.spec import Expert
 from diffprog.tasks.flow import targets
-from diffprog.tasks.flow.on_torch import losses
-from diffprog.tasks.flow.spec import VARIATIONAL, FlowConfig, layout
+from diffprog.tasks.flow.field_torch import losses
+from diffprog.tasks.flow.problem import VARIATIONAL, FlowConfig, layout
 from diffprog.tasks.torch_memory import Kept
 
 Data = dict[str, Tensor]

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure, SubFigure
 
 from diffprog import tasks
 from diffprog.drawing import style
-from diffprog.report.fits.pictures import Learned
+from diffprog.drawing.learned import Learned
 from diffprog.spec import Array, Arrays, Case
 from diffprog.tasks.flow import reference, targets
 from diffprog.tasks.flow.data import grey

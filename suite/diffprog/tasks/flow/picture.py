@@ -13,12 +13,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from diffprog.drawing import style
-from diffprog.report.run.pictures import Shown, largest, square
+from diffprog.drawing.shown import Shown, largest, square
 from diffprog.spec import Array, Arrays, Case
 from diffprog.tasks.flow.data import grey
-from diffprog.tasks.flow.spec import TASK, VARIATIONAL, configure
+from diffprog.tasks.flow.problem import VARIATIONAL, configure
+from diffprog.tasks.flow.spec import TASK
 from diffprog.tasks.flow.targets import LOG_DENSITY
 
+OUTPUT = "log_density"
+"""What it needs of a cell's arrays."""
 _IMAGES = 10
 _RINGS = 64
 """With more samples than this, rings around them would hide them."""

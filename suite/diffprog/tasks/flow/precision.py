@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diffprog.tasks.flow.spec import FlowConfig
+from diffprog.tasks.flow.problem import FlowConfig
 
 Change = tuple[str, dict[str, int | float]]
 

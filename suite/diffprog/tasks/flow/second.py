@@ -1,7 +1,7 @@
 """Directional derivatives of the flow's loss by hand: L̇ = dL/dθ·v and the tangent of the gradient, d²L/dθ²·v.
 
 A *jet* is a pair (q, q̇) of a quantity and its tangent along θ + t v, stacked in one array with a leading axis of 2.
-The steps of ``reference`` and their transposes are linear combinations of stages, so they take jets as they take
+The steps of ``runge_kutta`` and their transposes are linear combinations of stages, so they take jets as they take
 arrays: only the right-hand side and its transpose are written anew. The Hessian product is forward over reverse: every
 line of the reverse sweep is differentiated once along v (Pearlmutter, "Fast exact multiplication by the Hessian",
 Neural Computation 6, 147, 1994; Griewank, Walther, *Evaluating Derivatives*, 2008, section 5.1).
@@ -16,8 +16,9 @@ import numpy as np
 from scipy.special import expit
 
 from diffprog.spec import Array
-from diffprog.tasks.flow.reference import Field, Tape, step, step_vjp, terminal
-from diffprog.tasks.flow.spec import VARIATIONAL, FlowConfig, layout
+from diffprog.tasks.flow.field import Field, Tape, terminal
+from diffprog.tasks.flow.problem import VARIATIONAL, FlowConfig, layout
+from diffprog.tasks.flow.runge_kutta import step, step_vjp
 from diffprog.tasks.flow.targets import CURVATURE
 
 
@@ -139,7 +140,7 @@ def integrate(config: FlowConfig, field: Field, batch: Array, tape: list[list[Ta
 
 
 def jvp(config: FlowConfig, theta: Array, data: dict[str, Array], v: Array) -> tuple[Any, Any]:
-    """L and L̇ = mean(q̄ q̇ + x̄·ẋ), with x̄ and q̄ = ±1 from ``reference.terminal``."""
+    """L and L̇ = mean(q̄ q̇ + x̄·ẋ), with x̄ and q̄ = ±1 from ``field.terminal``."""
     (x, x_dot), (integral, integral_dot) = integrate(config, jets(config, theta, v), data["data"])
     losses, x_bar, sign = terminal(config, x, integral, data)
     return losses.mean(), (sign * integral_dot + np.einsum("bd,bd->b", x_bar, x_dot)).mean()

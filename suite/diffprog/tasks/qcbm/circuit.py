@@ -109,7 +109,7 @@ class Tally:
         return counted
 
     def work(self, parameters: int, rotations: int, cnots: Array, gather: Array) -> dict[str, int]:
-        """The invariants of ``diffprog.tasks.qcbm.spec.work``.
+        """The invariants of ``diffprog.tasks.qcbm.problem.work``.
 
         Raises:
             ValueError: if ``gather``, which the layers apply, is not the composition of ``cnots``: the count would lie.

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from diffprog.spec import Demand
-
-if TYPE_CHECKING:
-    from diffprog.tasks.qcbm.spec import QcbmConfig
+from diffprog.tasks.qcbm.problem import QcbmConfig
 
 PHASE = 6
 """A complex product, for each amplitude."""

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from diffprog.spec import Expert
 from diffprog.tasks.qcbm import circuit
-from diffprog.tasks.qcbm.on_torch import Constants, Data, axes, constants, kernel_product, merge
-from diffprog.tasks.qcbm.spec import QcbmConfig
+from diffprog.tasks.qcbm.problem import QcbmConfig
+from diffprog.tasks.qcbm.simulation_torch import Constants, Data, axes, constants, kernel_product, merge
 from diffprog.tasks.torch_memory import Kept
 
 Matrices = tuple[Tensor, ...]

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure, SubFigure
 
 from diffprog import tasks
 from diffprog.drawing import style
-from diffprog.report.fits.pictures import Learned
-from diffprog.report.run.pictures import bins
+from diffprog.drawing.learned import Learned
+from diffprog.drawing.shown import bins
 from diffprog.spec import Array, Arrays, Case
 
 _SHOWN = 24

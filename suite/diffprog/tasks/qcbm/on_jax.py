@@ -14,7 +14,7 @@ from jax import Array
 
 from diffprog.spec import Functions
 from diffprog.tasks.qcbm import circuit
-from diffprog.tasks.qcbm.spec import QcbmConfig
+from diffprog.tasks.qcbm.problem import QcbmConfig
 
 Matrices = list[Array]
 """One unitary (..., 2ᵏ, 2ᵏ) for each group of k qubits, the least significant group first."""
@@ -33,7 +33,7 @@ def unitaries(table: Array) -> Array:
 
 
 def axes(table: Array) -> Array:
-    """Unit vectors m with (dU/dθ) U† = −(i/2) m·σ, for angles (..., 3): shape (..., 3, 3). See ``reference.axes``."""
+    """Unit vectors m with (dU/dθ) U† = −(i/2) m·σ, for angles (..., 3): shape (..., 3, 3). See ``simulation.axes``."""
     _, b, c = jnp.moveaxis(table, -1, 0)
     zero, one = jnp.zeros_like(b), jnp.ones_like(b)
     first = [jnp.sin(b) * jnp.sin(c), -jnp.sin(b) * jnp.cos(c), jnp.cos(b)]

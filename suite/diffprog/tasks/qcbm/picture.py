@@ -11,10 +11,12 @@ from matplotlib.figure import Figure, SubFigure
 
 from diffprog import tasks
 from diffprog.drawing import style
+from diffprog.drawing.shown import Shown, bins, largest
 from diffprog.errors import UsageError
-from diffprog.report.run.pictures import Shown, bins, largest
 from diffprog.spec import Array, Arrays, Case
 
+OUTPUT = "distribution"
+"""What it needs of a cell's arrays."""
 _IMAGES = 8
 
 

@@ -10,144 +10,29 @@ circuits); Jones, Gacon, arXiv:2009.02823 and Luo et al., arXiv:1912.10877, sect
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
-import scipy.fft  # keeps float32, as numpy.fft does only from NumPy 2 on
 
 from diffprog.spec import Array, Arrays, Functions
-from diffprog.tasks.qcbm import circuit
-from diffprog.tasks.qcbm.spec import QcbmConfig
-
-Matrices = list[Array]
-"""One unitary (..., 2ᵏ, 2ᵏ) for each group of k qubits, the least significant group first."""
-Rotate = Callable[[Matrices, Array], Array]
-Entangle = Callable[[Array, Array], Array]
-
-
-def unitaries(table: Array) -> Array:
-    """Rz(c) Rx(b) Rz(a) of angles (..., 3) = (a, b, c): shape (..., 2, 2)."""
-    a, b, c = np.moveaxis(table, -1, 0)
-    stay, hop = np.cos(b / 2), -1j * np.sin(b / 2)
-    plus, minus = np.exp(0.5j * (a + c)), np.exp(0.5j * (a - c))
-    rows = [stay * plus.conj(), hop * minus, hop * minus.conj(), stay * plus]
-    return np.stack(rows, axis=-1).reshape(*b.shape, 2, 2)
-
-
-def axes(table: Array) -> Array:
-    """For each angle of (..., 3) the unit vector m of its generator: (dU/dθ) U† = −(i/2) m·σ. Shape (..., 3, 3).
-
-    The last Rz turns about z; Rx about x carried along by the last Rz; the first Rz about z carried along by both.
-    """
-    _, b, c = np.moveaxis(table, -1, 0)
-    zero, one = np.zeros_like(b), np.ones_like(b)
-    first = [np.sin(b) * np.sin(c), -np.sin(b) * np.cos(c), np.cos(b)]
-    return np.stack([*first, np.cos(c), np.sin(c), zero, zero, zero, one], axis=-1).reshape(*b.shape, 3, 3)
-
-
-def merge(unitary: Array, group: range) -> Array:
-    """The Kronecker product of 2x2 matrices (..., n, 2, 2) over a group of k qubits: shape (..., 2ᵏ, 2ᵏ)."""
-    product = unitary[..., group[0], :, :]
-    for qubit in group[1:]:
-        size = 2 * product.shape[-1]
-        u = unitary[..., qubit, :, None, :, None]
-        product = (u * product[..., None, :, None, :]).reshape(*product.shape[:-2], size, size)
-    return product
-
-
-def rotate(matrices: Matrices, state: Array) -> Array:
-    """Applies one matrix to each group of qubits of a state (..., 2ⁿ)."""
-    shape = state.shape
-    right = 1
-    for matrix in matrices:
-        size = matrix.shape[-1]
-        if right == 1:
-            state = state.reshape(*shape[:-1], -1, size) @ matrix.swapaxes(-1, -2)
-        elif right * size == shape[-1]:  # the most significant group: with two groups, A_hi S A_loᵀ
-            state = matrix @ state.reshape(*shape[:-1], size, right)
-        else:
-            state = matrix[..., None, :, :] @ state.reshape(*shape[:-1], -1, size, right)
-        right *= size
-    return state.reshape(shape)
-
-
-def adjoint_of(matrices: Matrices) -> Matrices:
-    return [matrix.conj().swapaxes(-1, -2) for matrix in matrices]
-
-
-def entangle(state: Array, gather: Array) -> Array:
-    """All CNOTs of a layer on states (..., 2ⁿ)."""
-    return state[..., gather]
-
-
-def evolve(
-    layers: list[Matrices], gather: Array, rotate: Rotate = rotate, entangle: Entangle = entangle
-) -> Iterator[Array]:
-    """The state (..., 2ⁿ) after each layer's rotations, starting from |0…0>."""
-    state = np.zeros((*layers[0][0].shape[:-2], len(gather)), layers[0][0].dtype)
-    state[..., 0] = 1
-    for index, matrices in enumerate(layers):
-        if index:
-            state = entangle(state, gather)
-        state = rotate(matrices, state)
-        yield state
-
-
-def probabilities(state: Array) -> Array:
-    """|ψ|², real."""
-    return np.asarray(state.real**2 + state.imag**2)
-
-
-def overlaps(psi: Array, cotangent: Array, parts: tuple[range, ...]) -> Array:
-    """Im tr(σ R_q), R_q[a, b] = Σ_rest ψ[a] λ*[b] over the other qubits, of states (2ⁿ,): shape (n, 3), axes X Y Z."""
-    moments = []
-    for group in parts:
-        size, right = 2 ** len(group), 2**group.start
-        if right == 1:
-            reduced = psi.reshape(-1, size).T @ cotangent.reshape(-1, size).conj()
-        else:
-            bra = cotangent.reshape(-1, size, right).conj().swapaxes(1, 2)
-            reduced = (psi.reshape(-1, size, right) @ bra).sum(axis=0)
-        index, coefficient = circuit.pauli_elements(len(group))
-        moments.append((coefficient.astype(psi.dtype) * reduced.ravel()[index]).sum(axis=-1).imag)
-    return np.concatenate(moments)
-
-
-def kernel_product(config: QcbmConfig, sigmas: Array, q: Array) -> Array:
-    """K q for q (2ⁿ,), K = Σ_σ exp(−|x−y|²/2σ); the 2ⁿ x 2ⁿ matrix is formed only where the configuration says so."""
-    size = len(q)
-    if config.kernel == "hamming":
-        # exp(−H/2σ) is a product over the bits, hence a Kronecker product: it acts as a layer of rotations does.
-        factors = [
-            np.exp(-circuit.hamming_distances(len(group)).astype(q.dtype) / (2 * sigmas[:, None, None]))
-            for group in circuit.groups(config.qubits)
-        ]
-        return np.asarray(rotate(factors, np.broadcast_to(q, (len(sigmas), size))).sum(axis=0))
-    column = np.exp(-(np.arange(size, dtype=q.dtype) ** 2) / (2 * sigmas[:, None])).sum(axis=0)
-    if config.dense_kernel:
-        return np.asarray(column[np.abs(np.arange(size)[:, None] - np.arange(size))] @ q)
-    circulant = np.concatenate([column, np.zeros_like(column[:1]), column[:0:-1]])
-    spectrum = scipy.fft.rfft(circulant) * scipy.fft.rfft(q, 2 * size)
-    return np.asarray(scipy.fft.irfft(spectrum, 2 * size)[:size])
-
-
-def angle_table(qubits: int, depth: int, theta: Array) -> Array:
-    """θ (..., P) as angles (..., d+1, n, 3); gates that are absent turn by zero."""
-    table = np.zeros((*theta.shape[:-1], (depth + 1) * qubits * 3), theta.dtype)
-    table[..., circuit.angle_slots(qubits, depth)] = theta
-    return table.reshape(*theta.shape[:-1], depth + 1, qubits, 3)
-
-
-def layers_of(table: Array, parts: tuple[range, ...]) -> list[Matrices]:
-    """The merged unitaries of each layer, from angles (..., d+1, n, 3)."""
-    unitary = unitaries(table)
-    merged = [merge(unitary, group) for group in parts]
-    return [[matrix[..., layer, :, :] for matrix in merged] for layer in range(table.shape[-3])]
+from diffprog.tasks.qcbm import circuit, second
+from diffprog.tasks.qcbm.problem import QcbmConfig
+from diffprog.tasks.qcbm.simulation import (
+    adjoint_of,
+    angle_table,
+    axes,
+    entangle,
+    evolve,
+    kernel_product,
+    layers_of,
+    overlaps,
+    probabilities,
+    rotate,
+)
 
 
 def build(config: QcbmConfig, method: str) -> Functions:
-    """The task's functions on NumPy arrays; data are the arrays of ``spec.draw`` without ``params``."""
+    """The task's functions on NumPy arrays; data are the arrays of ``problem.draw`` without ``params``."""
     n, depth = config.qubits, config.depth
     slots = circuit.angle_slots(n, depth)
     parts = circuit.groups(n)
@@ -208,7 +93,5 @@ def build(config: QcbmConfig, method: str) -> Functions:
         return tally.work(theta.size, slots.size, data["cnots"], data["permutation"])
 
     gradient = parameter_shift if method == "parameter_shift" else reverse
-    from diffprog.tasks.qcbm import second  # which is made of this module's layers
-
     jvp, hvp = (partial(rule, config) if method == "reverse" else None for rule in (second.jvp, second.hvp))
     return Functions(value, gradient, outputs, work, made_with="hand", jvp=jvp, hvp=hvp)

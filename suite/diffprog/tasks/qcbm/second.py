@@ -1,7 +1,7 @@
 """Directional derivatives of the discrepancy by hand: L̇ = dL/dθ·v and the tangent of the gradient, d²L/dθ²·v.
 
 Along θ + t v a layer of rotations U changes by U̇ = 𝒢U with 𝒢 = −(i/2) Σ_q w_q·σ_q, w_q = Σ_g v_g m_g over the angles of
-a qubit and the axes m of ``reference.axes``. 𝒢 is anti-Hermitian, so that with ψ the state after a layer's rotations
+a qubit and the axes m of ``simulation.axes``. 𝒢 is anti-Hermitian, so that with ψ the state after a layer's rotations
 
     forwards    ψ ← Uψ,   ψ̇ ← Uψ̇ + 𝒢ψ,
     at the end  L = qᵀKq,   ṗ = 2 Re ψ*ψ̇,   L̇ = 2 (Kq)·ṗ,   λ = 2 Kq ∘ ψ,   λ̇ = 2 Kṗ ∘ ψ + 2 Kq ∘ ψ̇,
@@ -24,7 +24,8 @@ import numpy as np
 
 from diffprog.spec import Array, Arrays
 from diffprog.tasks.qcbm import circuit
-from diffprog.tasks.qcbm.reference import (
+from diffprog.tasks.qcbm.problem import QcbmConfig
+from diffprog.tasks.qcbm.simulation import (
     Matrices,
     adjoint_of,
     angle_table,
@@ -36,11 +37,10 @@ from diffprog.tasks.qcbm.reference import (
     probabilities,
     rotate,
 )
-from diffprog.tasks.qcbm.spec import QcbmConfig
 
 
 def axes_jvp(table: Array, table_dot: Array) -> Array:
-    """The tangent (..., 3, 3) of ``reference.axes`` from angles (..., 3) and theirs."""
+    """The tangent (..., 3, 3) of ``simulation.axes`` from angles (..., 3) and theirs."""
     _, b, c = np.moveaxis(table, -1, 0)
     _, b_dot, c_dot = np.moveaxis(table_dot, -1, 0)
     zero = np.zeros_like(b)

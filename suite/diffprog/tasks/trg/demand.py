@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from diffprog.spec import Demand
 from diffprog.tasks.trg import lattice
-
-if TYPE_CHECKING:
-    from diffprog.tasks.trg.spec import TrgConfig
+from diffprog.tasks.trg.problem import TrgConfig
 
 
 def bidiagonalisation(order: int) -> int:

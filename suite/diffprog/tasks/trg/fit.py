@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from diffprog.spec import Array, Arrays
-from diffprog.tasks.trg import exact
+from diffprog.tasks.trg import exact, problem, reference
+from diffprog.tasks.trg.problem import TrgConfig
 
 STEP = 1e-3
 """Of the differences of ∂(ln Z/N)/∂K that give the specific heat."""
@@ -21,15 +22,12 @@ COUPLINGS = np.round(np.linspace(0.38, 0.5, 13), 12)
 """K of the scan, across the transition at 0.4407."""
 
 
-def draw(config: object, seed: int) -> Arrays:
-    """What `spec.draw` gives; ``fit_planted`` (P,) and its ``fit_source`` (P,); for ``classic`` the ``fit_scan``."""
-    from diffprog.tasks.trg import reference, spec
-
-    assert isinstance(config, spec.TrgConfig)
-    inputs = spec.draw(config, seed)
+def draw(config: TrgConfig, seed: int) -> Arrays:
+    """What `problem.draw` gives; ``fit_planted`` (P,) and its ``fit_source`` (P,); for ``classic`` the ``fit_scan``."""
+    inputs = problem.draw(config, seed)
     data = {name: array for name, array in inputs.items() if name != "params"}
-    planted = np.random.default_rng([seed, 2]).uniform(*spec.COUPLINGS, inputs["params"].size)
-    _, source = reference.build(config, spec.TASK.methods[0]).gradient(planted, data)
+    planted = np.random.default_rng([seed, 2]).uniform(*problem.COUPLINGS, inputs["params"].size)
+    _, source = reference.build(config, "reverse").gradient(planted, data)
     more = {"fit_planted": planted, "fit_source": source, "fit_bounds": np.array(BOUNDS)}
     return inputs | more | ({"fit_scan": scan()} if config.variant == "classic" else {})
 

@@ -16,7 +16,7 @@ from jax import Array
 from diffprog.spec import Functions
 from diffprog.tasks.trg import lattice, polar, split_jax
 from diffprog.tasks.trg.lattice import Step
-from diffprog.tasks.trg.spec import ETA, TrgConfig
+from diffprog.tasks.trg.problem import ETA, TrgConfig
 
 Data = dict[str, Array]
 Factors = tuple[Array, Array, Array]
@@ -29,7 +29,7 @@ SWITCHES = {"cpu": {"svd": "LAPACK gesdd"}, "cuda": {"svd": polar.NAME}}
 def split(matrices: Array, keep: int) -> Factors:
     """M (n, m, m) to A = U√S and B = V√S of the k largest singular values, (n, m, k) each, and those values (n, k).
 
-    The reverse rule keeps all of U, s and V: what is dropped mixes into what is kept. ``reference.split_vjp`` derives
+    The reverse rule keeps all of U, s and V: what is dropped mixes into what is kept. ``network.split_vjp`` derives
     it. It holds for losses that do not change under A → AO, B → BO with O orthogonal, as on the two ends of an inner
     leg. The singular values come for inspection: their cotangents are ignored. For first derivatives by reverse mode,
     of which it is the fastest; ``split_jax.split`` has all others.

@@ -13,7 +13,7 @@ from torch import Tensor
 from diffprog.spec import Functions
 from diffprog.tasks.trg import lattice, polar
 from diffprog.tasks.trg.lattice import Step
-from diffprog.tasks.trg.spec import TrgConfig
+from diffprog.tasks.trg.problem import TrgConfig
 from diffprog.tasks.trg.split_torch import split, split_once
 
 Data = dict[str, Tensor]

@@ -11,10 +11,12 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from diffprog.drawing import style
-from diffprog.report.run.pictures import Shown
+from diffprog.drawing.shown import Shown
 from diffprog.spec import Array, Arrays, Case
 from diffprog.tasks.trg import exact
 
+OUTPUT = "correlations"
+"""What it needs of a cell's arrays."""
 _COUPLINGS = np.linspace(0.25, 0.55, 121)
 """K of the exact curves; the critical one is not among them."""
 

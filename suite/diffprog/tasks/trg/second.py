@@ -22,7 +22,7 @@ These are Sylvester equations, self-adjoint in the last line too. At t = 0 they 
 s_i + s_j, √s_i + √s_j, and s_j ± d_i, the last difference broadened as in the gradient: no pole among kept values.
 
 **The rule along a path.** The cotangent is M̄ = U Ē Vᵀ. With x = UᵀĀ and y = VᵀB̄ (rows k and ⊥) its blocks solve the
-transposed equations, which are the same ones (``reference.split_vjp`` is their solution at t = 0):
+transposed equations, which are the same ones (``network.split_vjp`` is their solution at t = 0):
 
     Ē_kk = Z + W,   ZH + HZ = sym(x_k + y_k),   WS + SW = skew((x_k − y_k)H),
     Ē_⊥k = a,   Ē_k⊥ = bᵀ,   (aS − Db, bS − Dᵀa) = (x_⊥H, y_⊥H),   Ē_⊥⊥ = 0.
@@ -43,7 +43,7 @@ import numpy as np
 
 from diffprog.spec import Array, Arrays
 from diffprog.tasks.trg.lattice import Step
-from diffprog.tasks.trg.reference import (
+from diffprog.tasks.trg.network import (
     Svd,
     contract,
     corners,
@@ -57,7 +57,7 @@ from diffprog.tasks.trg.reference import (
     to_matrices_vjp,
     transpose,
 )
-from diffprog.tasks.trg.spec import ETA
+from diffprog.tasks.trg.problem import ETA
 
 Plan = tuple[Step, ...]
 Pair = tuple[Array, Array]
@@ -109,7 +109,7 @@ class Motion(NamedTuple):
 
 
 def split_jvp(factors: Svd, m_dot: Array, keep: int) -> tuple[Array, Array, Motion]:
-    """Ȧ and Ḃ (n, m, k) of ``reference.split`` from Ṁ (n, m, m), with what moves them."""
+    """Ȧ and Ḃ (n, m, k) of ``network.split`` from Ṁ (n, m, m), with what moves them."""
     at = Blocks(factors, keep)
     right, left = m_dot @ at.vk, transpose(m_dot) @ at.uk  # of order m²k, as all of this is: E_⊥⊥ is never formed
     inner = transpose(at.uk) @ right
@@ -158,7 +158,7 @@ def split_vjp_jvp(motion: Motion, bars: Pair, bar_dots: Pair) -> Pair:
 
 
 def initial_jvp(couplings: Array, couplings_dot: Array, tensors: Array) -> Array:
-    """Ṫ (n, 2, 2, 2, 2) of ``reference.initial``: each leg multiplies T by ½ tanh K · K̇ or ½ coth K · K̇."""
+    """Ṫ (n, 2, 2, 2, 2) of ``network.initial``: each leg multiplies T by ½ tanh K · K̇ or ½ coth K · K̇."""
     rates = np.stack([np.tanh(couplings), 1 / np.tanh(couplings)], axis=-1) / 2 * couplings_dot[..., None]
     u, left, d, r = rates.swapaxes(0, 1)
     legs = (u[:, :, None, None, None], left[:, None, :, None, None], d[:, None, None, :, None], r[:, None, None, None])
@@ -166,7 +166,7 @@ def initial_jvp(couplings: Array, couplings_dot: Array, tensors: Array) -> Array
 
 
 def initial_vjp_jvp(couplings: Array, couplings_dot: Array, tensors: Pair, t_bar: Pair) -> Array:
-    """The tangent (n, 4) of ``reference.initial_vjp``, of jets of T and T̄."""
+    """The tangent (n, 4) of ``network.initial_vjp``, of jets of T and T̄."""
     weights_dot = np.stack([1 / np.cosh(couplings) ** 2, -1 / np.sinh(couplings) ** 2], axis=-1) / 2
     shares = np.stack([(t_bar[0] * tensors[0]).sum(axis=tuple({1, 2, 3, 4} - {leg})) for leg in (1, 2, 3, 4)], axis=1)
     fixed = initial_vjp(couplings, tensors[0], t_bar[1]) + initial_vjp(couplings, tensors[1], t_bar[0])
@@ -179,7 +179,7 @@ Tape = tuple[Step, Array, Array, Array, Motion, Corners, Corners]
 
 
 def pairs_jvp(s: Corners, s_dot: Corners) -> Pair:
-    """Ṗ and Q̇ of ``reference.pairs``, products of S2 and S3 and of S4 and S1: one factor moves, then the other."""
+    """Ṗ and Q̇ of ``network.pairs``, products of S2 and S3 and of S4 and S1: one factor moves, then the other."""
     one, other = pairs((s_dot[0], s_dot[1], s[2], s[3]), contract), pairs((s[0], s[1], s_dot[2], s_dot[3]), contract)
     return one[0] + other[0], one[1] + other[1]
 

@@ -18,7 +18,7 @@ from jax import Array
 
 from diffprog.tasks.trg import polar_jax
 from diffprog.tasks.trg.polar import suits
-from diffprog.tasks.trg.spec import ETA
+from diffprog.tasks.trg.problem import ETA
 
 Factors = tuple[Array, Array, Array]
 Blocks = tuple[Array, Array, Array, Array]

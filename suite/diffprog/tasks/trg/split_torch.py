@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from diffprog.tasks.trg import polar, polar_torch
-from diffprog.tasks.trg.spec import ETA
+from diffprog.tasks.trg.problem import ETA
 
 Factors = tuple[Tensor, Tensor, Tensor]
 
@@ -44,7 +44,7 @@ def _(matrices: Tensor) -> Factors:
 class TruncatedSvd(torch.autograd.Function):  # type: ignore[misc]  # mypy takes torch for Any
     """``split`` with the reverse rule alone, which is cheaper than to differentiate the polynomial.
 
-    Backward keeps all of U, s and V: what is dropped mixes into what is kept. ``reference.split_vjp`` derives the rule.
+    Backward keeps all of U, s and V: what is dropped mixes into what is kept. ``network.split_vjp`` derives the rule.
     It leaves out what one derivative of the loss does not see, and so must not be differentiated itself.
     """
 

@@ -20,6 +20,7 @@ from diffprog.records.cells import FILE, Agreement, Journal, Provenance, Record,
 from diffprog.records.fits import FILE as FITS
 from diffprog.report.compare import comparison
 from diffprog.report.compare import views as comparison_views
+from diffprog.report.compare.change import Options
 from diffprog.spec import Arrays
 
 ORIGIN = Provenance(
@@ -67,7 +68,7 @@ def moved(size: float) -> np.ndarray[Any, Any]:
 
 
 def compare(first: Path, second: Path, **options: Any) -> comparison.Comparison:
-    return comparison.compare(first, second, comparison.Options(**options))
+    return comparison.compare(first, second, Options(**options))
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,10 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
+from diffprog import format
 from diffprog.records.cells import Record
 from diffprog.records.fits import FitRecord
-from diffprog.report import format
+from diffprog.report import outcomes
 from diffprog.report.gpu import tables as gpu
 from diffprog.report.rendering import by_case, rows
 from diffprog.report.run import evidence, tables
@@ -116,7 +117,7 @@ def _footer(records: Sequence[Record]) -> list[Text]:
     if any(record.device == "cuda" for record in records):
         lines.append(Text(gpu.verdict(records)[0]))
     for record in records:
-        if record.outcome in evidence.FAILURES:
+        if record.outcome in outcomes.FAILURES:
             name = f"{record.cell.case.key}, {tables.label(record)}, {record.precision} on {record.device}"
             lines.append(_outcome(record.outcome) + Text(f" {name}: {format.clip(record.reason) or 'no reason given'}"))
     for gap in evidence.gaps(records):

@@ -3,7 +3,7 @@
 `conversation.jsonl` is one whole conversation with the NumPy worker, `protocol.schema.json` the shapes of all messages.
 Where a change is meant: raise `protocol.VERSION` if it breaks old workers, run
 
-    DIFFPROG_UPDATE=1 python -m pytest tests/measure/test_protocol.py
+    DIFFPROG_UPDATE=1 python -m pytest tests/records/test_protocol.py
 
 and look at the diff; the example in docs/protocol.md is written anew with them.
 """

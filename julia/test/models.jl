@@ -181,7 +181,7 @@ const TEXTED = load_model(written("loss(params, data) = 0.0\noutputs(params, dat
     @test_throws "loss(params) in line 2" x_of(ONE_ARGUMENT)
     @test_throws "loss is no function" x_of(NUMBER)
     @test_throws "not a Vector{Int64}" outputs(x_of(LISTED), ones(2))
-    @test_throws "a String" outputs(x_of(TEXTED), ones(2))
+    @test_throws "a String for 'a'" outputs(x_of(TEXTED), ones(2))
 end
 
 @testset "a file that cannot be loaded is told with the line" begin

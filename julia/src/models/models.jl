@@ -92,13 +92,13 @@ number(::Type{T}, loss) where {T} = throw(NoNumber(loss))
 function DiffProgTasks.outputs(problem::ModelProblem, θ)
     problem.outputs === nothing && return (;)
     found = problem.outputs(unpack(parameters(problem, θ), problem.case.blocks), problem.case.data)
-    found isa NamedTuple && return map(output, found)
-    throw(Fault("outputs must return a named tuple of arrays and numbers, not a $(typeof(found))"))
+    found isa NamedTuple || throw(Fault("outputs must return a named tuple of arrays and numbers, not a $(typeof(found))"))
+    return (; (name => output(name, x) for (name, x) in pairs(found))...)
 end
 
-output(x::Number) = fill(DiffProgTasks.Bridge.storable(x))
-output(x::AbstractArray{<:Number}) = Array(DiffProgTasks.Bridge.storable(x))
-output(x) = throw(Fault("outputs must return arrays and numbers; among them is a $(typeof(x))"))
+output(_, x::Number) = fill(DiffProgTasks.Bridge.storable(x))
+output(_, x::AbstractArray{<:Number}) = Array(DiffProgTasks.Bridge.storable(x))
+output(name, x) = throw(Fault("outputs gives a $(typeof(x)) for '$name'; it must be an array or a number"))
 
 DiffProgTasks.work(problem::ModelProblem, θ) = (parameters = length(parameters(problem, θ)),)
 

@@ -114,7 +114,8 @@ class FitRun:
             self._finish(fit, [], outcome="unavailable", reason=search.reason, mend=search.mend)
             return
         julia = search.julia if fit.backend == "julia" else None
-        env = environment("float64", "cpu", self.settings.threads, julia, self.settings.keep)
+        folder = tasks.get(fit.task).folder
+        env = environment("float64", "cpu", self.settings.threads, julia, self.settings.keep, folder=folder)
         log = self.folder / "logs" / f"fit-{fit.task}-{fit.backend}.log"
         inputs = write_inputs(self.folder, tasks.get(fit.task), fit.case)
         fit = msgspec.structs.replace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -134,7 +135,8 @@ def floors(session: nox.Session) -> None:
 def sdist(session: nox.Session) -> None:
     """The source distribution has all that its tests need: it is built, unpacked, and its core tested from there."""
     session.install("-c", "constraints.txt", "hatchling")
-    home = Path(session.create_tmp()).absolute()
+    home = Path(session.create_tmp(), "built").absolute()
+    shutil.rmtree(home, ignore_errors=True)  # files of the run before, which may have moved since
     session.run("hatchling", "build", "-t", "sdist", "-d", str(home))
     (archive,) = home.glob("*.tar.gz")
     with tarfile.open(archive) as packed:

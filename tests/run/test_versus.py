@@ -268,7 +268,7 @@ def test_what_is_no_other_installation_is_refused(copy: Copy, tmp_path: Path) ->
     with pytest.raises(UsageError, match="no suite to be had from"):
         installation.find(str(broken))
     with pytest.raises(UsageError, match=r"cannot be measured beside this one: .* version 1 .* version 99"):
-        installation.find(str(copy(("measure/protocol.py", "VERSION = 1", "VERSION = 99"))))
+        installation.find(str(copy(("records/protocol.py", "VERSION = 1", "VERSION = 99"))))
     (tmp_path / "other" / "suite" / "diffprog" / "spec.py").write_text("nonsense(")
     (tmp_path / "other" / "suite" / "diffprog" / "records" / "protocol.py").write_text("import diffprog.spec")
     with pytest.raises(UsageError, match="SyntaxError"):

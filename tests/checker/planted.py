@@ -23,11 +23,12 @@ from diffprog import tasks
 from diffprog.agree import errors, verdict
 from diffprog.agree import yardstick as yardsticks
 from diffprog.agree.verdict import Yardstick
+from diffprog.declaration import Task
 from diffprog.records.cells import Memory, Seconds
 from diffprog.records.protocol import Result
 from diffprog.run import files
 from diffprog.run.plan import by_hand
-from diffprog.spec import Array, Arrays, Case, Functions, Task
+from diffprog.spec import Array, Arrays, Case, Functions
 
 
 @dataclass(frozen=True)

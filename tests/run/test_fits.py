@@ -15,11 +15,11 @@ import pytest
 
 from diffprog import tasks
 from diffprog.backends.find_julia import Search
+from diffprog.declaration import Fit
 from diffprog.errors import UsageError
 from diffprog.records.fits import COMPARED, TOLERANCE, FitJournal, FitRecord
 from diffprog.report import build
 from diffprog.run import driver, fits
-from diffprog.spec import Fit
 
 FITTABLE = tuple(name for name in tasks.NAMES if tasks.get(name).fit is not None)
 QUICK_TO_COMPILE = ("flow", "qcbm")

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from diffprog import tasks
-from diffprog.spec import SIZES, Demand, Task
+from diffprog.declaration import Demand, Task
+from diffprog.spec import SIZES
 from diffprog.tasks.eigensolver import demand as eigensolver
 from diffprog.tasks.eigensolver import hamiltonian
 from diffprog.tasks.qcbm import circuit

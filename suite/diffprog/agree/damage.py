@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from diffprog.declaration import Task
 from diffprog.records import protocol
-from diffprog.spec import Array, Arrays, Cell, Layout, Task, dtype
+from diffprog.spec import Array, Arrays, Cell, Layout, dtype
 
 
 def listed_outputs(task: Task, arrays: Arrays) -> list[str]:

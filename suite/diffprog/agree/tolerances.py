@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from diffprog.agree.rounding import Noise
-from diffprog.spec import Allowed, Approximation, Array, Arrays, Cell, Task, dtype
+from diffprog.declaration import Allowed, Approximation, Task
+from diffprog.spec import Array, Arrays, Cell, dtype
 
 FLOAT32_EPS = float(np.finfo(np.float32).eps)
 FLOAT32_FACTOR = 10

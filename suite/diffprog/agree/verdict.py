@@ -21,10 +21,11 @@ from diffprog.agree.tolerances import (
     tolerance,
     value_tolerance,
 )
+from diffprog.declaration import Task
 from diffprog.records import protocol
 from diffprog.records.cells import Agreement, Errors
 from diffprog.records.protocol import Result
-from diffprog.spec import Array, Arrays, Cell, Task, dtype
+from diffprog.spec import Array, Arrays, Cell, dtype
 
 __all__ = ["COMPONENT", "FLOAT32_FLOOR", "Yardstick", "damage", "judge", "tolerance"]
 

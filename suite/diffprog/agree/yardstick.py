@@ -11,8 +11,9 @@ import numpy as np
 from diffprog import tasks
 from diffprog.agree.rounding import Noise, noise
 from diffprog.agree.tolerances import Yardstick
+from diffprog.declaration import Approximation
 from diffprog.records import protocol
-from diffprog.spec import Approximation, Arrays, Case
+from diffprog.spec import Arrays, Case
 
 Inputs = Callable[[], Arrays]
 """The case's inputs, ``directions`` among them; read only where they are needed."""

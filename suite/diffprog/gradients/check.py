@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -125,7 +124,10 @@ class _Comparison:
                     yardstick = judging.in_float32(self._task, yardstick, judged[lead])
             rows += [self._row(one, yardstick) for one in judged]
             if yardstick is None:
-                notes += self._without_a_yardstick(operator, good)
+                alike = judging.alike(good, self._tolerance)
+                if alike:
+                    several = f"{', '.join(alike[:-1])} and {alike[-1]}"
+                    notes.append(f"{several} give the same {operator}, which is not that of finite differences")
             elif precision == "float32":
                 notes.append(f"judged by the float64 {operator} of {yardstick.key.partition('-')[0]}")
         return GradientCheck(
@@ -187,24 +189,6 @@ class _Comparison:
         if operator == "jvp":
             return {"jvp": float(np.abs(found - yardstick.derivative)) / (yardstick.scale or 1.0)}
         return judging.by_block(found, yardstick.derivative, self._given.layout, yardstick.scale)
-
-    def _without_a_yardstick(self, operator: str, measured: Sequence[Measured]) -> list[str]:
-        """What can be said where no function agrees with finite differences."""
-        notes = []
-        alike = judging.alike(measured, self._tolerance)
-        if alike:
-            several = f"{', '.join(alike[:-1])} and {alike[-1]}"
-            notes.append(f"{several} give the same {operator}, which is not that of finite differences")
-        for one in measured:
-            if one.result.finite_differences is None:
-                continue
-            off: dict[str, float] = {}
-            with contextlib.suppress(Exception):  # what is said besides must not take the place of the verdict
-                off = judging.differing_blocks(one, self._given)
-            if off:
-                told = ", ".join(f"{name} ({error:.1e} of the gradient's norm)" for name, error in off.items())
-                notes.append(f"{one.cell.backend}: finite differences by parameter differ for {told}")
-        return notes
 
 
 def _functions(named: Mapping[str, Any] | None, keywords: dict[str, Any]) -> dict[str, Any]:

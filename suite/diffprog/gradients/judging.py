@@ -13,12 +13,12 @@ from diffprog.agree import errors, verdict
 from diffprog.agree import yardstick as yardsticks
 from diffprog.agree.rounding import Noise
 from diffprog.agree.tolerances import Yardstick
+from diffprog.declaration import Task
 from diffprog.engines import NO_CIRCUIT, NO_EXPERT
 from diffprog.gradients.given import Given
 from diffprog.gradients.measuring import Failed, Measured
-from diffprog.measure import evidence
 from diffprog.records.cells import Agreement
-from diffprog.spec import Array, Case, Cell, Layout, Task
+from diffprog.spec import Array, Case, Cell, Layout
 
 NAME = "check_gradients"
 METHOD = "engine"
@@ -103,15 +103,6 @@ def by_block(x: Array, y: Array, layout: Layout, scale: float | None = None) -> 
     """The relative L2 error of each parameter's part of a flat gradient."""
     ours, theirs = layout.split(x.astype(np.float64)), layout.split(y.astype(np.float64))
     return {name: errors.relative(ours[name], theirs[name], scale) for name in ours}
-
-
-def differing_blocks(one: Measured, given: Given) -> dict[str, float]:
-    """The parameters whose part of a gradient is not that of finite differences, and by how much, relative to ‖g‖."""
-    layout = given.layout
-    if len(layout.blocks) < 2 or one.cell.operator != "gradient":
-        return {}
-    found = evidence.blocks(one.side, given.theta, one.arrays["gradient"], layout)
-    return {name: error for name, (error, allowed) in found.items() if error > allowed}
 
 
 def alike(measured: Sequence[Measured], tolerance: float) -> tuple[str, ...]:

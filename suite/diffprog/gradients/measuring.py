@@ -98,8 +98,22 @@ def _measure(cell: Cell, side: Side, given: Given, tolerance: float) -> Measured
         value_noise=noise[0],
         noise=noise[1],
         undetermined=undetermined,
+        off_blocks=_off_blocks(cell, side, given, arrays) if _beyond(difference) else {},
     )
     return Measured(cell, side, arrays, result)
+
+
+def _beyond(found: evidence.Found) -> bool:
+    error, most = found
+    return error is not None and most is not None and error > most
+
+
+def _off_blocks(cell: Cell, side: Side, given: Given, arrays: Arrays) -> dict[str, float]:
+    """How far each parameter's part of a gradient is from finite differences, where there are several."""
+    if cell.operator != "gradient" or len(given.layout.blocks) < 2:
+        return {}
+    found = evidence.blocks(side, given.theta, arrays["gradient"], given.layout)
+    return {name: error for name, (error, _) in found.items()}
 
 
 def _of_its_shape(arrays: Arrays, cell: Cell, given: Given) -> bool:

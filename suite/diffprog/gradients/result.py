@@ -51,6 +51,7 @@ class GradientCheck(Rows):
 
     def raise_for_status(self) -> GradientCheck:
         """Raises GradientMismatch with the whole table, unless all is ok; else returns the comparison itself."""
+        __tracebackhide__ = True  # pytest shows the line of the test
         if not self.ok:
             raise GradientMismatch(self) from next((row.cause for row in self.rows if row.cause is not None), None)
         return self

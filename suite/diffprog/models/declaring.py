@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from diffprog.declaration import Fit, Task
 from diffprog.engines import NO_CIRCUIT, NO_EXPERT
 from diffprog.errors import UsageError, nearest
 from diffprog.models import arrays, loading
-from diffprog.spec import SIZES, Array, Arrays, Block, Fit, Layout, Limit, Task
+from diffprog.spec import SIZES, Array, Arrays, Block, Layout, Limit
 
 VARIANT = "model"
 """The one variant of a task that declares none."""

@@ -31,17 +31,7 @@ from diffprog.run.relay import Answer, Relay, of_group
 from diffprog.run.settings import Listener, Settings, make_folder, provenance, write_environment
 from diffprog.spec import Case, Cell, dtype
 
-__all__ = [
-    "FINAL",
-    "Listener",
-    "Measured",
-    "Run",
-    "Settings",
-    "exit_code",
-    "make_folder",
-    "provenance",
-    "write_environment",
-]
+__all__ = ["FINAL", "Listener", "Run", "Settings", "exit_code", "make_folder", "provenance", "write_environment"]
 
 FINAL = ("ok", "disagrees", "unsupported")
 """Outcomes that ``--resume`` does not try again."""

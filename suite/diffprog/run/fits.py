@@ -13,12 +13,13 @@ import msgspec
 import numpy as np
 
 from diffprog import tasks
+from diffprog.declaration import Task
 from diffprog.errors import UsageError
 from diffprog.records import protocol
 from diffprog.records.fits import COMPARED, TOLERANCE, FitJournal, FitRecord, inputs_file
 from diffprog.run import driver, files, folders, plan
 from diffprog.run.workers import Worker, WorkerDied, environment
-from diffprog.spec import OPTIMISERS, Case, Task
+from diffprog.spec import OPTIMISERS, Case
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ from diffprog import tasks
 from diffprog.agree import verdict
 from diffprog.agree import yardstick as yardsticks
 from diffprog.agree.rounding import Noise
+from diffprog.declaration import Approximation
 from diffprog.records import protocol
 from diffprog.records.cells import Agreement, Record
 from diffprog.run import files
-from diffprog.spec import Approximation, Arrays, Case, Cell
+from diffprog.spec import Arrays, Case, Cell
 
 
 @dataclass

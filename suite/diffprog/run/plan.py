@@ -9,10 +9,11 @@ from itertools import groupby, product
 import numpy as np
 
 from diffprog import engines, tasks
+from diffprog.declaration import Task
 from diffprog.errors import UsageError, nearest
 from diffprog.models.loading import FILES
 from diffprog.run import free_memory
-from diffprog.spec import BACKENDS, DEVICES, OPERATORS, PRECISIONS, SIZES, Case, Cell, Task, dtype
+from diffprog.spec import BACKENDS, DEVICES, OPERATORS, PRECISIONS, SIZES, Case, Cell, dtype
 
 FRAMEWORK_BYTES = 600 * 2**20
 """What a worker holds before it has done anything, roughly: an imported framework."""

@@ -15,8 +15,9 @@ from diffprog.measure import clock
 from diffprog.records import protocol
 from diffprog.records.cells import Record
 from diffprog.run import files, folders, installation, plan
-from diffprog.run.driver import Listener, Measured, Run, Settings
+from diffprog.run.driver import Listener, Run, Settings
 from diffprog.run.installation import Installation
+from diffprog.run.judging import Measured
 from diffprog.run.relay import Relay
 from diffprog.spec import Cell
 from diffprog.worker import answers

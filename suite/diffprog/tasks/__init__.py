@@ -11,9 +11,10 @@ from pathlib import Path
 from types import ModuleType
 
 from diffprog import engines
+from diffprog.declaration import Task
 from diffprog.errors import UsageError, nearest
 from diffprog.models import declaring, loading
-from diffprog.spec import Case, Cell, Functions, Task
+from diffprog.spec import Case, Cell, Functions
 
 NAMES = tuple(sorted(path.parent.name for path in Path(__file__).parent.glob("*/spec.py")))
 """The suite's own."""

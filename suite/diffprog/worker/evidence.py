@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from diffprog.backends.base import Prepared
+from diffprog.declaration import Task
 from diffprog.measure import evidence
 from diffprog.records import protocol
-from diffprog.spec import Array, Arrays, Task
+from diffprog.spec import Array, Arrays
 
 
 @dataclass

@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_info
 
 from diffprog import backends, tasks
 from diffprog.backends.base import Ask, Backend, Prepared
+from diffprog.declaration import Task
 from diffprog.errors import Unavailable, Unsupported
 from diffprog.measure import clock, gpu, memory, rates
 from diffprog.models import checking, loading
@@ -25,7 +26,7 @@ from diffprog.models.declaring import ModelConfig
 from diffprog.models.loading import FILES, Fault
 from diffprog.records import protocol
 from diffprog.records.cells import Gpu, Memory, Seconds
-from diffprog.spec import Arrays, Task, dtype
+from diffprog.spec import Arrays, dtype
 from diffprog.worker import answers, fitting, steady
 from diffprog.worker.evidence import Evidence
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from diffprog.spec import Array, Fit, Task
+from diffprog.declaration import Fit, Task
+from diffprog.spec import Array
 from diffprog.tasks.eigensolver import fermions, hamiltonian, krylov
 from diffprog.tasks.eigensolver.demand import demand
 from diffprog.tasks.eigensolver.limits import LIMITS

@@ -13,7 +13,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from diffprog.spec import Allowed, Approximation, Array, Arrays
+from diffprog.declaration import Allowed, Approximation
+from diffprog.spec import Array, Arrays
 from diffprog.tasks.flow.field import terminal
 from diffprog.tasks.flow.problem import FlowConfig, layout, solver_tolerance
 from diffprog.tasks.flow.reference import Flow

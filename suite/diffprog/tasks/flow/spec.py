@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from diffprog.spec import Array, Fit, Task
+from diffprog.declaration import Fit, Task
+from diffprog.spec import Array
 from diffprog.tasks.flow import data, quadratic, reference, targets
 from diffprog.tasks.flow.approximation import approximation
 from diffprog.tasks.flow.demand import demand

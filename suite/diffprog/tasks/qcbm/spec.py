@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from diffprog.spec import Array, Fit, Task
+from diffprog.declaration import Fit, Task
+from diffprog.spec import Array
 from diffprog.tasks.qcbm.demand import demand
 from diffprog.tasks.qcbm.limits import LIMITS
 from diffprog.tasks.qcbm.problem import SIGMAS, QcbmConfig, configure, draw, extent, layout, memory, work

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diffprog.spec import Demand
+from diffprog.declaration import Demand
 from diffprog.tasks.trg import lattice
 from diffprog.tasks.trg.problem import TrgConfig
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from diffprog.spec import Array, Fit, Task
+from diffprog.declaration import Fit, Task
+from diffprog.spec import Array
 from diffprog.tasks.trg import fit
 from diffprog.tasks.trg.demand import demand
 from diffprog.tasks.trg.limits import LIMITS

@@ -226,11 +226,11 @@ def test_ctrl_c_keeps_what_is_done_on_both_sides(copy: Copy, tmp_path: Path) -> 
 
 def test_a_python_is_an_installation_too(copy: Copy, tmp_path: Path) -> None:
     """Another Python finds its own suite, whatever the parent's environment says."""
-    other, python = copy(), tmp_path / "python"
-    python.write_text(f'#!/bin/sh\nPYTHONPATH="{other}:$PYTHONPATH" exec "{sys.executable}" "$@"\n')
+    suite, python = copy() / "suite", tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH="{suite}:$PYTHONPATH" exec "{sys.executable}" "$@"\n')
     python.chmod(0o755)
     found = installation.find(str(python))
-    assert (found.home, found.command[0]) == (other / "diffprog", str(python))
+    assert (found.home, found.command[0]) == (suite / "diffprog", str(python))
 
 
 def test_each_side_has_its_own_julia_package(copy: Copy) -> None:

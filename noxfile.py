@@ -33,12 +33,14 @@ def setup_julia(session: nox.Session, *, required: bool = False) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, types, and the workflow file. Needs none of the frameworks."""
+    """Style, types, the workflow files and the action. Needs none of the frameworks."""
     session.install("-c", "constraints.txt", "-e", ".", "nox", *nox.project.dependency_groups(PROJECT, "lint", "test"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
-    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", ".github/workflows/ci.yml")
+    workflows = (".github/workflows/ci.yml", "docs/examples/gradients.yml")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-actions", "action.yml")
 
 
 @nox.session

@@ -48,7 +48,7 @@ def write(
     """
     running = driver.Run(work, settings, listen)
     running.start(resume=False)
-    records = _leading(running.run([cell for case in chosen for cell in _candidates(case)]))
+    records = _leading(running.run([cell for case in chosen for cell in candidates(case)]))
     for record in records:
         if record.outcome != "ok":
             raise UsageError(f"no baseline was written: {record.cell.name} is {record.outcome}: {record.reason}")
@@ -71,7 +71,7 @@ def write(
     return written
 
 
-def _candidates(case: Case) -> list[Cell]:
+def candidates(case: Case) -> list[Cell]:
     """The cells whose answers may become golden: the reference's, or every backend's where any may lead."""
     references = [plan.reference_cell(case, operator) for operator in OPERATORS]
     found = [cell for cell in references if cell is not None]
@@ -178,9 +178,18 @@ def _compare(record: Record, work: Path, right: tuple[float, Arrays] | None) -> 
     allowed = record.agreement.tolerance + (record.agreement.approximation or 0.0)
     found = baselines.compare(cell.case, cell.name, cell.operator, arrays, right, allowed)
     if found:  # another processor rounds otherwise, which an ill-conditioned case shows
-        method = tasks.get(cell.case.task).reference_method(cell.case.variant)
-        operator = "gradient" if cell.operator == "value" else cell.operator
-        noise = rounding.noise(cell.case, method, operator, files.load(files.write_inputs(work, cell.case)))
+        noise = _noise(record, work)
         off = min(NOISE_FACTOR * max(noise.value, noise.derivative), NOISE_MOST)
         found = baselines.compare(cell.case, cell.name, cell.operator, arrays, right, max(allowed, off))
     yield from found
+
+
+def _noise(record: Record, work: Path) -> rounding.Noise:
+    """What rounding does to a cell's case: to the reference, or to a user's model itself, as its worker has told."""
+    cell, task = record.cell, tasks.get(record.task)
+    if not task.by_hand:
+        told = record.agreement
+        return rounding.Noise() if told is None else rounding.Noise(told.value_noise or 0.0, told.noise or 0.0)
+    operator = "gradient" if cell.operator == "value" else cell.operator
+    inputs = files.load(files.write_inputs(work, cell.case))
+    return rounding.noise(cell.case, task.reference_method(cell.case.variant), operator, inputs)

@@ -333,6 +333,13 @@ def test_nothing_finite_to_draw(tmp_path: Path, case: Case) -> None:
     build.write(folder)
 
 
+def pictured(folder: Path, case: Case, records: list[Record]) -> Any:
+    """The picture of a case, which must have one."""
+    figure = pictures.picture(folder, case, records)
+    assert figure is not None
+    return figure
+
+
 def test_images_are_shown_in_grey_levels(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     case = Case("flow", "density", "small", 0)
@@ -343,7 +350,7 @@ def test_images_are_shown_in_grey_levels(tmp_path: Path) -> None:
     np.savez(home / "inputs.npz", **inputs)  # type: ignore[arg-type]
     np.savez(home / f"{one.cell.key}.npz", latent=inputs["data"], log_density=np.linspace(-300.0, -200.0, 100))
     with style.settings():
-        figure = pictures.draw(folder, [one])[case.key]
+        figure = pictured(folder, case, [one])
     meshes = [mesh for part in figure.subfigs[0].subfigs for axes in part.axes for mesh in axes.collections]
     assert len(meshes) == 20
     data = np.asarray(meshes[0].get_array())
@@ -363,7 +370,7 @@ def test_levels_couplings_and_states_are_those_of_the_run(tmp_path: Path, case: 
     given = arrays.inputs(folder, case)
     assert given is not None
     with style.settings():
-        figure = pictures.draw(folder, records)[case.key]
+        figure = pictured(folder, case, records)
     levels, couplings, *below = figure.axes
     assert [text.get_text() for text in figure.legends[0].get_texts()][-1] == "torch: within 5e-01 of numpy"
     offsets = [np.asarray(one.get_offsets()) for one in levels.collections]
@@ -378,7 +385,7 @@ def test_levels_couplings_and_states_are_those_of_the_run(tmp_path: Path, case: 
         (bars,) = (one for one in levels.collections if one.get_label() == "planted levels: the target")
         np.testing.assert_allclose([np.asarray(bar.vertices)[0, 1] for bar in bars.get_paths()], given["target"])
     else:
-        target, state = (np.asarray(patch.get_data().values) for patch in below[0].patches[:2])  # type: ignore[attr-defined]
+        target, state = (np.asarray(patch.get_data().values) for patch in below[0].patches[:2])
         order = np.argsort(-np.abs(given["target"]), kind="stable")
         np.testing.assert_allclose(target, given["target"][order] ** 2)
         np.testing.assert_allclose(state, found["state"][order] ** 2)
@@ -392,7 +399,7 @@ def drawn(folder: Path, case: Case, shift: float) -> Any:
         results = dict(file)
     np.savez(path, **results | {name: results[name] + shift for name in ("free_energy", "correlations")})
     with style.settings():
-        return pictures.draw(folder, Journal(folder).read())[case.key]
+        return pictured(folder, case, Journal(folder).read())
 
 
 def test_the_free_energy_is_shown_beside_onsagers(tmp_path: Path) -> None:

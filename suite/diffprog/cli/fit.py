@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ import typer
 from rich.progress import Progress
 
 from diffprog.cli import models, options
-from diffprog.cli.console import find_julia_for, names, out, progress_bars, say, stoppable, stopped
+from diffprog.cli.console import find_julia_for, names, out, progress_bars, say, stoppable, stopped, warn
 from diffprog.cli.options import ConfigFile, JuliaExe, JuliaProject, Names, Threads, TimeLimit, given, out_folder
 from diffprog.records.fits import FitRecord
 from diffprog.records.protocol import Step
@@ -88,7 +89,7 @@ def fit(
 
         with stoppable(lambda: f"The fits are kept: diffprog report {shlex.quote(str(folder))} draws them."):
             out.print(terminal.fits(running.records))
-            say(f"Report: {build.write(folder)}")
+            say(f"Report: {build.write(folder, tell=partial(warn, style='yellow'))}")
     raise typer.Exit(130 if ended else fits.exit_code(running.records))
 
 

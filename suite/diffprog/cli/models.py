@@ -11,6 +11,8 @@ from pathlib import Path
 
 from diffprog import tasks
 from diffprog.errors import UsageError
+from diffprog.models import loading
+from diffprog.models.loading import DECLARATION
 
 GROUP = "diffprog.tasks"
 """The group of entry points by which a distribution names its tasks: ``name = "package.of.the.folder"``."""
@@ -25,17 +27,35 @@ def named(asked: Sequence[str] | None) -> tuple[str, ...] | None:
     return None if asked is None else tuple(dict.fromkeys(name_of(one) for one in asked))
 
 
+SUITE = "the suite"
+"""Where its own tasks come from."""
+
+
 def name_of(asked: str) -> str:
     """The name of one task, a folder or a name; see `named`."""
     if looks_like_a_folder(asked):
         return tasks.add(Path(asked).expanduser()).name
-    if asked not in tasks.known():
-        for point in installed():
-            if point.name == asked:
-                return add(point)
-        if Path(asked).is_dir():  # a name that is none, of a folder that is there
-            return tasks.add(Path(asked)).name
+    points = [point for point in installed() if point.name == asked]
+    here = (Path(asked) / DECLARATION).is_file()
+    if here and (points or asked in tasks.NAMES):
+        other = origin(points[0]) if points else SUITE
+        raise UsageError(
+            f"two tasks are called {asked}: the folder ./{asked} and the one of {other}; rename the folder"
+        )
+    if points and asked not in tasks.known():
+        return add(points[0])
+    if asked not in tasks.known() and Path(asked).is_dir():  # a name that is none, of a folder that is there
+        return tasks.add(Path(asked)).name
     return asked
+
+
+def origin_of(name: str) -> str:
+    """Where a task that is known comes from: the suite, a distribution with its version, or a folder."""
+    folder = tasks.get(name).folder
+    if folder is None:
+        return SUITE
+    points = [origin(point) for point in installed() if point.name == name and _folder_of(point) == folder]
+    return points[0] if points else str(folder)
 
 
 def looks_like_a_folder(asked: str) -> bool:
@@ -47,9 +67,14 @@ def installed() -> list[EntryPoint]:
     """The tasks that distributions bring, by name.
 
     Raises:
-        UsageError: if two have one name.
+        UsageError: if two have one name, or one has the name of a task of the suite.
     """
     found = sorted(entry_points(group=GROUP), key=lambda point: point.name)
+    for point in found:
+        if point.name in tasks.NAMES:
+            raise UsageError(
+                f"two tasks are called {point.name}: the one of {SUITE} and that of {origin(point)}; uninstall that"
+            )
     for one, other in pairwise(found):
         if one.name == other.name and one.value != other.value:
             raise UsageError(
@@ -69,14 +94,19 @@ def add(point: EntryPoint) -> str:
     Raises:
         UsageError: if what it names is no folder of a task, or is called otherwise than it says.
     """
+    folder = _folder_of(point)
+    if folder is None:
+        raise UsageError(f"the task {point.name} of {origin(point)} is not there: {point.value} is no package")
+    if loading.name_of(folder) != point.name:
+        raise UsageError(f"{origin(point)} calls a task {point.name} whose folder is called {folder.name}")
+    return tasks.add(folder).name
+
+
+def _folder_of(point: EntryPoint) -> Path | None:
+    """The folder of the package that an entry point names; None where there is none."""
     try:
         found = find_spec(point.value)
-    except (ImportError, ValueError) as error:
-        raise UsageError(f"the task {point.name} of {origin(point)} cannot be found ({error})") from error
+    except (ImportError, ValueError, AttributeError):
+        return None
     places = list(found.submodule_search_locations or ()) if found is not None else []
-    if not places:
-        raise UsageError(f"the task {point.name} of {origin(point)} is not there: {point.value} is no package")
-    task = tasks.add(Path(places[0]))
-    if task.name != point.name:
-        raise UsageError(f"{origin(point)} calls a task {point.name} whose folder is called {task.name}")
-    return task.name
+    return Path(places[0]).resolve() if places else None

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from diffprog import tasks
+from diffprog.cli import models
 from diffprog.cli.console import find_julia_for, names, progress_bars, say, stoppable, warn
 from diffprog.cli.options import (  # fmt: skip
     ConfigFile,
@@ -50,7 +51,8 @@ def precision(
     from diffprog.report.run import work_precision
     from diffprog.run import precision as ladder
 
-    plan.check_names("task", [task], tasks.NAMES)
+    task = models.name_of(task)
+    plan.check_names("task", [task], tasks.known())
     plan.check_names("size", [size], SIZES)
     backends = names(backend) or BACKENDS
     plan.check_names("backend", backends, BACKENDS)

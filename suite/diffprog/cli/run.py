@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -265,6 +266,6 @@ def show(folder: Path, records: Sequence[Record], *, report: bool) -> None:
         if report:
             from diffprog.report import build
 
-            say(f"Report: {build.write(folder)}")
+            say(f"Report: {build.write(folder, tell=partial(warn, style='yellow'))}")
         else:
             say(f"Records: {folder}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from diffprog.backends import setup_julia
@@ -53,5 +54,5 @@ def show(folder: Path, *, report: bool, markdown: Path | None, fail_on_slower: b
         compare.show(found, markdown)
         tell = warn if markdown == Path("-") else say  # standard output is the Markdown's
         for run in (before, after):
-            tell(f"Report: {build.write(run)}" if report else f"Records: {run}")
+            tell(f"Report: {build.write(run, tell=partial(warn, style='yellow'))}" if report else f"Records: {run}")
     return found.exit_code(fail_on_slower=fail_on_slower)

@@ -22,6 +22,7 @@ from diffprog.run import (
     files,
     folders,
     installation,
+    models,
     plan,
     resuming,
     roofline,
@@ -104,6 +105,7 @@ class Run:
         Raises:
             UsageError: if a record cannot be written. Records written before stay.
         """
+        models.note(self.folder, {cell.case.task: None for cell in chosen})
         for group in plan.groups(chosen):
             kept = [cell for cell in group.cells if self.final(cell)]
             self.keep(kept)

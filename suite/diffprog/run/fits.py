@@ -17,7 +17,7 @@ from diffprog.declaration import Task
 from diffprog.errors import UsageError
 from diffprog.records import protocol
 from diffprog.records.fits import COMPARED, TOLERANCE, FitJournal, FitRecord, inputs_file
-from diffprog.run import driver, files, folders, plan
+from diffprog.run import driver, files, folders, models, plan
 from diffprog.run.workers import Worker, WorkerDied, environment
 from diffprog.spec import OPTIMISERS, Case
 
@@ -102,6 +102,7 @@ class FitRun:
 
     def run(self, chosen: Sequence[FitRecord]) -> list[FitRecord]:
         """Runs every fit; a worker for each, so that none inherits another's memory or compiled code."""
+        models.note(self.folder, {fit.task: None for fit in chosen})
         for fit in chosen:
             self._run(fit)
         return self.records

@@ -20,7 +20,8 @@ HOLDS = {
 }
 """What a folder is, by what is in it."""
 WRITTEN = (
-    "summary.md", "index.html", "gpu.html", "rates.json", "environment.json", "tables", "figures", "arrays", "logs",
+    "summary.md", "index.html", "gpu.html", "rates.json", "environment.json", "models.json", "tables", "figures",
+    "arrays", "logs",
 )  # fmt: skip
 """What else the suite writes into a folder."""
 

@@ -20,6 +20,8 @@ from diffprog.version import __version__
 OPERATORS = ("gradient", "jvp", "hvp")
 MOST_PARAMETERS = 512
 """A case with more is left out: the files are kept in the repository, and a tiny case has the same code."""
+MOST_OF_A_USER = 50_000
+"""Of a user's model, which may have no smaller case: a megabyte or so."""
 
 _SIZES = ("tiny", "small")
 """What baselines hold without being asked for more."""
@@ -33,7 +35,8 @@ def cases(names: Sequence[str], sizes: Sequence[str]) -> list[Case]:
         task = tasks.get(name)
         for variant in task.variants:
             for size in task.sizes:
-                if size in sizes and task.layout(task.configure(variant, size)).size <= MOST_PARAMETERS:
+                most = MOST_PARAMETERS if task.folder is None else MOST_OF_A_USER
+                if size in sizes and task.layout(task.configure(variant, size)).size <= most:
                     found.append(Case(name, variant, size, 0))
     return found
 
@@ -178,18 +181,17 @@ def _compare(record: Record, work: Path, right: tuple[float, Arrays] | None) -> 
     allowed = record.agreement.tolerance + (record.agreement.approximation or 0.0)
     found = baselines.compare(cell.case, cell.name, cell.operator, arrays, right, allowed)
     if found:  # another processor rounds otherwise, which an ill-conditioned case shows
-        noise = _noise(record, work)
-        off = min(NOISE_FACTOR * max(noise.value, noise.derivative), NOISE_MOST)
+        off = min(NOISE_FACTOR * _noise(record, work), NOISE_MOST)
         found = baselines.compare(cell.case, cell.name, cell.operator, arrays, right, max(allowed, off))
     yield from found
 
 
-def _noise(record: Record, work: Path) -> rounding.Noise:
-    """What rounding does to a cell's case: to the reference, or to a user's model itself, as its worker has told."""
-    cell, task = record.cell, tasks.get(record.task)
+def _noise(record: Record, work: Path) -> float:
+    """What rounding does to a case: the reference's, or where there is none by hand what the cell found out itself."""
+    task, cell, said = tasks.get(record.task), record.cell, record.agreement
     if not task.by_hand:
-        told = record.agreement
-        return rounding.Noise() if told is None else rounding.Noise(told.value_noise or 0.0, told.noise or 0.0)
+        return 0.0 if said is None else max(said.value_noise or 0.0, said.noise or 0.0)
     operator = "gradient" if cell.operator == "value" else cell.operator
-    inputs = files.load(files.write_inputs(work, cell.case))
-    return rounding.noise(cell.case, task.reference_method(cell.case.variant), operator, inputs)
+    method = task.reference_method(cell.case.variant)
+    noise = rounding.noise(cell.case, method, operator, files.load(files.write_inputs(work, cell.case)))
+    return max(noise.value, noise.derivative)

@@ -10,7 +10,6 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from importlib import import_module
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -66,10 +65,15 @@ class Point:
 
 
 def _module(task: str) -> Any:
-    try:
-        return import_module(f"diffprog.tasks.{task}.precision")
-    except ModuleNotFoundError:
-        raise UsageError(f"task {task} has no ladder of precision (tasks/{task}/precision.py)") from None
+    if tasks.get(task).folder is not None:
+        raise UsageError(
+            f"task {task} has no ladder of precision: the suite cannot vary what only the loss knows of; give task.py "
+            "SIZES or VARIANTS, and compare those"
+        )
+    found = tasks.part(task, "precision")
+    if found is None:
+        raise UsageError(f"task {task} has no ladder of precision (tasks/{task}/precision.py)")
+    return found
 
 
 def rungs(task: str, config: Any) -> list[Rung]:

@@ -14,7 +14,7 @@ import msgspec
 from diffprog.measure import clock
 from diffprog.records import protocol
 from diffprog.records.cells import Record
-from diffprog.run import files, folders, installation, plan
+from diffprog.run import files, folders, installation, models, plan
 from diffprog.run.driver import Listener, Run, Settings
 from diffprog.run.installation import Installation
 from diffprog.run.judging import Measured
@@ -142,6 +142,8 @@ class Session:
         Raises:
             UsageError: if a record cannot be written. Records written before stay.
         """
+        for run in self.runs:
+            models.note(run.folder, {cell.case.task: None for cell in chosen})
         for group in plan.groups(chosen):
             kept = [cell for cell in group.cells if all(run.final(cell) for run in self.runs)]
             for run in self.runs:

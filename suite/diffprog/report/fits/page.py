@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from diffprog import format
 from diffprog.drawing import style
 from diffprog.errors import UsageError
 from diffprog.records.fits import COMPARED, TOLERANCE, FitJournal, FitRecord
-from diffprog.report import rendering
+from diffprog.report import own, rendering
 from diffprog.report.fits import pictures as fit_pictures
 from diffprog.report.fits import tables as fits
 from diffprog.report.outcomes import FAILURES
+from diffprog.spec import Case
 
 
-def write(folder: Path) -> Path:
+def write(folder: Path, told: list[str]) -> Path:
     """Writes tables/fits.csv, figures/, summary.md and index.html; returns the path of the page.
+
+    ``told`` is what the page says of users' models; it gets what fails in their pictures.
 
     Raises:
         UsageError: if the folder holds no fits, or the report cannot be written there.
@@ -36,15 +40,21 @@ def write(folder: Path) -> Path:
                     name = f"{case.key}-curves"
                     drawn[name] = style.save(figure, folder / "figures", name)
                     captions[name] = f"{case.key}: the learning curves of all backends, from one start."
-                figure, caption = fit_pictures.draw(folder, case, members)
-                if figure is not None:
-                    name = f"{case.key}-learned"
-                    drawn[name] = style.save(figure, folder / "figures", name)
-                    captions[name] = f"{case.key}: {caption}"
-        _render(folder, records, drawn, captions)
+                found = own.tried(case.task, partial(_learned, folder, case, members), told)
+                if found is not None:
+                    drawn[f"{case.key}-learned"], captions[f"{case.key}-learned"] = found
+        _render(folder, records, drawn, captions, told)
     except OSError as error:
         raise UsageError(f"cannot write the report into {folder}: {error}") from error
     return folder / "index.html"
+
+
+def _learned(folder: Path, case: Case, fits: Sequence[FitRecord]) -> tuple[Path, str] | None:
+    """The picture of what was learned, saved, and its caption."""
+    figure, caption = fit_pictures.draw(folder, case, fits)
+    if figure is None:
+        return None
+    return style.save(figure, folder / "figures", f"{case.key}-learned"), f"{case.key}: {caption}"
 
 
 def verdict(records: Sequence[FitRecord]) -> str:
@@ -58,7 +68,13 @@ def verdict(records: Sequence[FitRecord]) -> str:
     return text + "."
 
 
-def _render(folder: Path, records: Sequence[FitRecord], figures: dict[str, Path], captions: dict[str, str]) -> None:
+def _render(
+    folder: Path,
+    records: Sequence[FitRecord],
+    figures: dict[str, Path],
+    captions: dict[str, str],
+    notes: Sequence[str],
+) -> None:
     origins = {
         f"{r.backend}: {', '.join(f'{k} {v}' for k, v in sorted(r.provenance.versions.items()))}; {r.provenance.cpu}, "
         f"{r.provenance.threads} of {r.provenance.cores} cores; suite {r.provenance.suite} {r.provenance.commit}": None
@@ -71,6 +87,7 @@ def _render(folder: Path, records: Sequence[FitRecord], figures: dict[str, Path]
         "started": min((record.started for record in records if record.started), default=""),
         "verdict": verdict(records),
         "level": "bad" if failed else "good" if any(r.outcome == "ok" for r in records) else "none",
+        "notes": notes,
         "told": [record for record in records if record.outcome != "ok"],
         "cases": list(fits.by_case(records).items()),
         "figures": figures,

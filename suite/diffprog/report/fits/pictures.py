@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 
 from diffprog import tasks
 from diffprog.drawing.learned import Learned, Picture
+from diffprog.models.loading import Fault
 from diffprog.records.fits import FitRecord, inputs_file
-from diffprog.report import arrays
+from diffprog.report import arrays, own
 from diffprog.spec import Case
 
 
@@ -30,10 +31,20 @@ def best(folder: Path, fits: Sequence[FitRecord]) -> list[Learned]:
 
 
 def draw(folder: Path, case: Case, fits: Sequence[FitRecord]) -> tuple[Figure | None, str]:
-    """The picture of a fitted case and its caption; None where there is nothing to show."""
-    own = tasks.part(case.task, "learned")
+    """The picture of a fitted case and its caption; None where there is nothing to show.
+
+    Raises:
+        Fault: if a user's gives none; and whatever is raised in it.
+    """
+    made = tasks.part(case.task, "learned")
     inputs, learned = arrays.read(folder / inputs_file(case)), best(folder, fits)
-    if own is None or inputs is None or not learned:
+    if made is None or inputs is None or not learned:
         return None, ""
-    picture: Picture = own.picture
-    return picture(case, inputs, learned)
+    if own.folder(case.task) is None:
+        picture: Picture = made.picture
+        return picture(case, inputs, learned)
+    found = own.function(case.task, made, "case, inputs, learned")(case, own.with_names(case, inputs), learned)
+    figure, caption = found if isinstance(found, tuple) and len(found) == 2 else (found, "what was learned.")
+    if figure is not None and not isinstance(figure, Figure):
+        raise Fault(f"{made.__file__}: picture returns a {type(figure).__name__}; it must return a matplotlib Figure")
+    return figure, str(caption)

@@ -55,6 +55,8 @@ class Report:
     scenes: dict[str, Path]
     growth: Sequence[dict[str, Any]] = ()
     """Rows of the table of that name."""
+    told: Sequence[str] = ()
+    """What has become of users' models."""
 
     @property
     def title(self) -> str:
@@ -155,7 +157,7 @@ class Report:
     @property
     def notes(self) -> list[str]:
         """What may have touched the numbers, and what is gone."""
-        return notes.notes(self.folder, self.records)
+        return [*self.told, *notes.notes(self.folder, self.records)]
 
     @property
     def facts(self) -> list[tuple[str, str]]:

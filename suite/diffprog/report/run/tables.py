@@ -212,7 +212,7 @@ def pairs(records: Sequence[Record], folder: Path) -> pd.DataFrame:
             if found and record.operator in found:
                 key = (record.operator, record.precision, record.device)
                 groups.setdefault(key, []).append((record, found[record.operator]))
-        layout = _layout(case)
+        layout = layout_of(case, max(record.parameters for record in members))
         for key, group in groups.items():
             for (a, first), (b, second) in itertools.combinations(group, 2):
                 known = [r.agreement.tolerance for r in (a, b) if r.agreement]
@@ -223,13 +223,14 @@ def pairs(records: Sequence[Record], folder: Path) -> pd.DataFrame:
     )
 
 
-def _layout(case: Case) -> Layout | None:
-    """The names of a case's parameters; None for a case that the suite does not have any more."""
+def layout_of(case: Case, parameters: int) -> Layout | None:
+    """The names of a case's parameters; None for a case that the suite does not have any more, or not with so many."""
     try:
         task = tasks.get(case.task)
-        return task.layout(task.configure(case.variant, case.size))
+        found = task.layout(task.configure(case.variant, case.size))
     except UsageError:
         return None
+    return found if found.size == parameters or not parameters else None
 
 
 def write(frames: dict[str, pd.DataFrame], folder: Path) -> None:

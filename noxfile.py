@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,12 +33,14 @@ def setup_julia(session: nox.Session, *, required: bool = False) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, types, and the workflow file. Needs none of the frameworks."""
+    """Style, types, the workflow files and the action. Needs none of the frameworks."""
     session.install("-c", "constraints.txt", "-e", ".", "nox", *nox.project.dependency_groups(PROJECT, "lint", "test"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
-    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", ".github/workflows/ci.yml")
+    workflows = (".github/workflows/ci.yml", "docs/examples/gradients.yml")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-actions", "action.yml")
 
 
 @nox.session
@@ -134,7 +137,8 @@ def floors(session: nox.Session) -> None:
 def sdist(session: nox.Session) -> None:
     """The source distribution has all that its tests need: it is built, unpacked, and its core tested from there."""
     session.install("-c", "constraints.txt", "hatchling")
-    home = Path(session.create_tmp()).absolute()
+    home = Path(session.create_tmp(), "built").absolute()
+    shutil.rmtree(home, ignore_errors=True)  # files of the run before, which may have moved since
     session.run("hatchling", "build", "-t", "sdist", "-d", str(home))
     (archive,) = home.glob("*.tar.gz")
     with tarfile.open(archive) as packed:

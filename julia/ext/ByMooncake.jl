@@ -9,6 +9,7 @@ or Yao; everything else it differentiates itself.
 module ByMooncake
 
 using ChainRulesCore: ChainRulesCore, unthunk
+using DiffProgTasks.Models: Blocks, unpack
 using DiffProgTasks: DiffProgTasks, Halves, HiddenField, activate!, as_duals, deactivate!, matmul
 using ForwardDiff: Dual, partials, value
 using Mooncake:
@@ -21,6 +22,7 @@ using Mooncake:
     Mooncake,
     NoRData,
     NoTangent,
+    fdata,
     primal,
     tangent,
     zero_rdata,
@@ -219,6 +221,35 @@ function Mooncake.frule!!(
     primal(put_back!)(tangent(x̄), tangent(ȳ), primal(origins))
     return Mooncake.Dual(nothing, NoTangent())
 end
+
+# The parameters of a user's model, which lie on the memory of θ. So do their tangents, but for those of numbers.
+
+@is_primitive MinimalCtx Tuple{typeof(unpack),Vector{<:Base.IEEEFloat},Blocks}
+
+function Mooncake.rrule!!(
+    ::CoDual{typeof(unpack)}, θ::CoDual{<:Vector{<:Base.IEEEFloat}}, blocks::CoDual{<:Blocks}
+)
+    within = primal(blocks)
+    function back(ȳ)
+        add_numbers!(tangent(θ), ȳ, within)
+        return NoRData(), NoRData(), zero_rdata(within)
+    end
+    return CoDual(unpack(primal(θ), within), fdata(unpack(tangent(θ), within))), back
+end
+
+add_numbers!(θ̄, ::NoRData, blocks) = nothing
+function add_numbers!(θ̄, ȳ::NamedTuple, blocks)
+    for (start, x̄) in zip(blocks.starts, values(ȳ))
+        add_number!(θ̄, x̄, start)
+    end
+    return nothing
+end
+add_number!(θ̄, ::NoRData, start) = nothing
+add_number!(θ̄, x̄, start) = (θ̄[start] += x̄; nothing)
+
+Mooncake.frule!!(
+    ::Mooncake.Dual{typeof(unpack)}, θ::Mooncake.Dual{<:Vector{<:Base.IEEEFloat}}, blocks::Mooncake.Dual{<:Blocks}
+) = Mooncake.Dual(unpack(primal(θ), primal(blocks)), unpack(tangent(θ), primal(blocks)))
 
 # The note of a loss. Reverse mode takes back what a function has written, but a note is to stay.
 

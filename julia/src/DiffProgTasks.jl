@@ -16,17 +16,26 @@ using Yao: Yao
 
 include("interface.jl")
 include("duals.jl")
-include("flow.jl")
-include("eigensolver.jl")
-include("eigenpairs.jl")
-include("mmd.jl")
-include("qcbm.jl")
-include("truncation.jl")
-include("trg.jl")
 include("engines.jl")
 include("fit.jl")
+include("models/models.jl")
 
-const TASKS = (flow = flow_problem, eigensolver = eigensolver_problem, qcbm = qcbm_problem, trg = trg_problem)
+# A task is a file in `tasks/`. Nothing else names it: it defines `<its name>_problem(method, config, data)`, and
+# `<its name>_workload()` for what is to be compiled in advance.
+const TASK_FILES = filter(endswith(".jl"), readdir(joinpath(@__DIR__, "tasks")))
+include_dependency(joinpath(@__DIR__, "tasks"))
+for file in TASK_FILES
+    include(joinpath("tasks", file))
+end
+
+"What the file of each task defines under `<its name>_<part>`; without those that define nothing."
+function of_tasks(part)
+    names = Symbol.(chopsuffix.(TASK_FILES, ".jl"))
+    defined(name) = isdefined(@__MODULE__, Symbol(name, :_, part))
+    return (; (name => getfield(@__MODULE__, Symbol(name, :_, part)) for name in names if defined(name))...)
+end
+
+const TASKS = of_tasks(:problem)
 
 """
     build(task, method, config, data) -> Problem
@@ -61,7 +70,7 @@ versions() = (;
 # the precompiled image would not match reverse passes that are generated later (SciML/QuantumNLDiffEq.jl#76).
 using Zygote: Zygote
 
-include("bridge.jl")
+include("bridge/bridge.jl")
 include("precompile.jl")
 
 end

@@ -58,7 +58,6 @@ backend(::YaoEngine, ::Union{Jvp,Hvp}) = throw(ArgumentError("Yao has reverse mo
 
 "The engine of `gradient`."
 own_engine(::Problem) = ZygoteEngine()
-own_engine(::QcbmProblem) = YaoEngine()
 
 # Engines that few sessions need, and that take their time to load: only a derivation by one of them asks for it. With it
 # comes the extension that teaches it the rules of this package.

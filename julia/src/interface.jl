@@ -79,6 +79,7 @@ const DTYPES = (
     complex64 = ComplexF32,
     int64 = Int64,
     int32 = Int32,
+    bool = Bool,
 )
 
 """

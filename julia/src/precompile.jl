@@ -45,29 +45,9 @@ end
 # Every variant and method once on a tiny problem, so that first calls do not compile. In Float64, which most ask for: Float32
 # would double the minutes that this takes.
 @setup_workload begin
-    flow = (dim = 2, hidden = 3, steps = 2, time = 1.0)
-    qcbm = (qubits = 2, depth = 1)
-    trg = (variant = "classic", chi = 4, iterations = 3, side = 1)
     @compile_workload begin
-        batch = (data = [0.1 0.2 0.3; 0.4 0.5 0.6], log_jacobian = zeros(3), inverse_coupling = [1.0 0.0; 0.0 1.0])
-        for variant in string.(keys(FLOW_VARIANTS)), method in ("discrete", "checkpointed", "backsolve")
-            exercise(build("flow", method, (; flow..., variant), batch))
-        end
-        ising = (start = [0.5, 0.4, 0.3, 0.2], target = [0.5, 0.5, 0.5, 0.5])
-        for method in ("dense", "dominant")
-            chain = (variant = "ground_state", sites = 2, levels = 1)
-            exercise(build("eigensolver", method, chain, ising))
-            spectrum = (variant = "spectrum", sites = 2, levels = 2)
-            exercise(build("eigensolver", method, spectrum, (; ising..., target = [-2.0, -1.0])))
-        end
-        machine = (target = [0.1, 0.2, 0.3, 0.4], cnots = [0; 1;;], sigmas = [0.25, 4.0])
-        for (variant, kernel) in (("gaussian", "integer"), ("bars_and_stripes", "hamming"))
-            for method in ("reverse", "adjoint", "parameter_shift")
-                exercise(build("qcbm", method, (; qcbm..., variant, kernel), machine))
-            end
-        end
-        lattice = (bonds = [0; 0; 0; 0;;], plaquettes = [0 0 0 0], weights = [1.0, 1 / 2, 1 / 4, 1 / 8])
-        exercise(build("trg", "reverse", trg, lattice))
+        foreach(workload -> workload(), of_tasks(:workload))
+        Models.workload()
         exercise_bridge()
         θ = [0.1, 0.2]
         GC.@preserve θ wrap("float64", UInt(pointer(θ)), 2)

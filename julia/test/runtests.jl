@@ -23,12 +23,13 @@ end
     @testset "interface" include("interface.jl")
     @testset "flow" include("flow.jl")
     @testset "eigensolver" include("eigensolver.jl")
-    @testset "mmd" include("mmd.jl")
+    @testset "kernels" include("kernels.jl")
     @testset "qcbm" include("qcbm.jl")
     @testset "trg" include("trg.jl")
     @testset "bridge" include("bridge.jl")
     @testset "engines" include("engines.jl")
     @testset "fit" include("fit.jl")
+    @testset "models" include("models.jl")
     # Minutes of compilation: by `runtests.jl --thorough`, where Mooncake is installed.
     if "--thorough" in ARGS && Base.find_package("Mooncake") !== nothing
         @testset "mooncake" include("mooncake.jl")

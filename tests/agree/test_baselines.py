@@ -110,7 +110,7 @@ def test_written_and_checked_through_workers(tmp_path: Path, capsys: pytest.Capt
     """As a user does it: write, check, and check again after the gradient has changed in one component."""
     kept, arguments = tmp_path / "kept", ["baseline", "check", "--task", "qcbm", "--backend", "numpy"]
     chosen = golden.cases(["qcbm"], ["tiny"])
-    golden.write(kept, tmp_path / "work", chosen, driver.Settings(samples=0))
+    golden.write(kept, tmp_path / "work", chosen, driver.Settings(samples=0), lambda what, cell: None)
     arguments += ["--baselines", str(kept)]
     with pytest.raises(SystemExit) as ended:
         app(arguments)

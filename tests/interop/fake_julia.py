@@ -1,4 +1,4 @@
-"""A stand-in for the worker's Julia, in Python: run as that, it answers by the protocol of bridge_wire.jl.
+"""A stand-in for the worker's Julia, in Python: run as that, it answers by the protocol of bridge/wire.jl.
 
 Its functions are Python expressions of NumPy, called with arrays; FORWARD keeps the pullback ȳ ↦ 2ȳ. As in Julia,
 SIGINT interrupts the call under way, or else the next.

@@ -23,7 +23,7 @@ _ENTRY = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_int64), ctypes.P
 
 
 class Entry:
-    """Answers x ↦ (x + 1000, Σ x) of arrays of float64; as `entry` of bridge_wire.jl does, but for its Julia."""
+    """Answers x ↦ (x + 1000, Σ x) of arrays of float64; as `entry` of bridge/wire.jl does, but for its Julia."""
 
     def __init__(self) -> None:
         self.kept: set[int] = set()

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_a_benchmark_does_not_see_the_tests_switches(tmp_path: Path) -> None:
     """They are in its own process, as of any test, and those of a user besides; its workers are without."""
+    pytest.importorskip("jax")
     slow = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "JAX_DISABLE_JIT": "1", "TORCH_COMPILE_DISABLE": "1"}
     file = tmp_path / "benchmark.json"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/benchmarks"]

@@ -156,7 +156,7 @@ def test_without_julia_its_fits_are_unavailable_and_say_so(tmp_path: Path) -> No
     [
         (fits.Request("qbcm"), "there is no task 'qbcm'"),
         (fits.Request("flow", variants=("quadratic",)), "there is no variant to fit 'quadratic'"),
-        (fits.Request("flow", size="huge"), "there is no size 'huge'"),
+        (fits.Request("flow", size="huge"), "there is no size of task flow 'huge'"),
         (fits.Request("flow", method="magic"), "no method 'magic'"),
         (fits.Request("flow", optimisers=("sgd",)), "there is no optimiser 'sgd'"),
         (fits.Request("flow", rate=-1.0), "step size must be positive"),

@@ -227,10 +227,10 @@ def test_ctrl_c_keeps_what_is_done_on_both_sides(copy: Copy, tmp_path: Path) -> 
 def test_a_python_is_an_installation_too(copy: Copy, tmp_path: Path) -> None:
     """Another Python finds its own suite, whatever the parent's environment says."""
     other, python = copy(), tmp_path / "python"
-    python.write_text(f'#!/bin/sh\nPYTHONPATH="{other}:$PYTHONPATH" exec "{sys.executable}" "$@"\n')
+    python.write_text(f'#!/bin/sh\nPYTHONPATH="{other / "suite"}:$PYTHONPATH" exec "{sys.executable}" "$@"\n')
     python.chmod(0o755)
     found = installation.find(str(python))
-    assert (found.home, found.command[0]) == (other / "diffprog", str(python))
+    assert (found.home, found.command[0]) == (other / "suite" / "diffprog", str(python))
 
 
 def test_each_side_has_its_own_julia_package(copy: Copy) -> None:
@@ -268,7 +268,7 @@ def test_what_is_no_other_installation_is_refused(copy: Copy, tmp_path: Path) ->
     with pytest.raises(UsageError, match="no suite to be had from"):
         installation.find(str(broken))
     with pytest.raises(UsageError, match=r"cannot be measured beside this one: .* version 1 .* version 99"):
-        installation.find(str(copy(("measure/protocol.py", "VERSION = 1", "VERSION = 99"))))
+        installation.find(str(copy(("records/protocol.py", "VERSION = 1", "VERSION = 99"))))
     (tmp_path / "other" / "suite" / "diffprog" / "spec.py").write_text("nonsense(")
     (tmp_path / "other" / "suite" / "diffprog" / "records" / "protocol.py").write_text("import diffprog.spec")
     with pytest.raises(UsageError, match="SyntaxError"):

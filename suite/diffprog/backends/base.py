@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -56,7 +57,7 @@ class Prepared:
     ``switches`` are those that the task itself chose, such as the driver of an SVD. On a GPU ``place`` moves all inputs
     from the host to the device once more and returns them; and where the framework offers it, ``by_events`` makes of a
     call a function that times n of them by the device's own events, and ``round_trips`` counts how often the host waits
-    for the device within a call.
+    for the device within a call. Within ``faults()`` what goes wrong in a user's model is told in its author's words.
     """
 
     value: Callable[[], Any]
@@ -76,6 +77,7 @@ class Prepared:
     place: Callable[[], Any] | None = None
     by_events: Callable[[Callable[[], Any]], Run] | None = None
     round_trips: Callable[[Callable[[], Any]], int] | None = None
+    faults: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 class Adam(Protocol):
@@ -93,7 +95,8 @@ class Trainer:
     """A cell for optimisers: the objective L(θ) − s·θ on each of its ``batches`` minibatches.
 
     ``gradient_at(θ, batch)`` is the objective and its gradient (P,), given and returned on the host;
-    ``outputs_at(θ)`` are the task's outputs on the case's own data; ``adam(θ, rate)`` starts an optimiser.
+    ``outputs_at(θ)`` are the task's outputs on the case's own data; ``adam(θ, rate)`` starts an optimiser. ``faults``:
+    see `Prepared`.
     """
 
     batches: int
@@ -101,6 +104,7 @@ class Trainer:
     outputs_at: Callable[[Array], Arrays]
     adam: Callable[[Array, float], Adam]
     made_with: str
+    faults: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 class Backend(Protocol):

@@ -44,12 +44,17 @@ class Julia:
     route: str
     precompiled: bool
 
-    def environment(self) -> dict[str, str]:
-        """What a process needs in its environment so that juliacall takes this Julia and finds DiffProgTasks."""
+    def environment(self, folder: Path | None = None) -> dict[str, str]:
+        """What a process needs in its environment so that juliacall takes this Julia and finds DiffProgTasks.
+
+        Args:
+            folder: of a user's model: where it has a Project.toml, Julia finds the packages that this names, too.
+        """
+        own = [str(folder)] if folder is not None and (folder / "Project.toml").is_file() else []
         return {
             EXE: self.executable,
             PROJECT: self.project,
-            "JULIA_LOAD_PATH": os.pathsep.join(["@", str(package_folder()), "@v#.#", "@stdlib"]),
+            "JULIA_LOAD_PATH": os.pathsep.join(["@", str(package_folder()), *own, "@v#.#", "@stdlib"]),
             "JULIA_CONDAPKG_BACKEND": "Null",  # this Python is the one to use, as it is
             SIGNALS: "no",
             **depots(package_folder()),

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,20 +19,85 @@ from diffprog import tasks as known
 from diffprog.backends.base import GRADIENT, Ask, Prepared, Trainer, by_hand, in_place, in_precision
 from diffprog.errors import Unavailable, Unsupported
 from diffprog.measure import rates
+from diffprog.models import on_julia
 from diffprog.spec import Array, Arrays, dtype
 
 
 class JuliaAdam:
     """``Optimisers.Adam``, its state held by Julia."""
 
-    def __init__(self, tasks: Any, problems: list[Any], source: Any, descent: Any) -> None:
-        self._tasks, self._problems, self._source, self._descent = tasks, problems, source, descent
+    def __init__(
+        self, tasks: Any, problems: list[Any], source: Any, descent: Any, back: Callable[[Array], Array]
+    ) -> None:
+        self._tasks, self._problems, self._source, self._descent, self._back = tasks, problems, source, descent, back
 
     def step(self, batch: int) -> float:
         return float(self._tasks.step_b(self._descent, self._problems[batch], self._source))
 
     def theta(self) -> Array:
-        return np.array(self._descent.parameters)
+        return self._back(np.array(self._descent.parameters))
+
+
+class Crossing(Protocol):
+    """How a task's arrays are had by Julia, and what it makes of them."""
+
+    def problem(self, data: Mapping[str, Any]) -> Any:
+        """What Julia makes of wrapped arrays."""
+
+    def arrays(self, inputs: Arrays) -> Arrays:
+        """Inputs as they are to be wrapped."""
+
+    def there(self, theta: Array) -> Array:
+        """θ, or what belongs to it, in the order that Julia has it in."""
+
+    def back(self, theta: Array) -> Array:
+        """The same from Julia."""
+
+    def outputs(self, found: Mapping[Any, Any]) -> Arrays:
+        """Outputs from Julia."""
+
+    def fetch_value(self, inputs: Arrays, held: Arrays) -> Callable[[Any], float]:
+        """What brings a loss to the host."""
+
+    def faults(self) -> AbstractContextManager[None]:
+        """See `Prepared`."""
+
+
+class AsItIs:
+    """A task of the suite: memory as it is, so that a C-ordered (B, d) array is d × B in Julia."""
+
+    def __init__(self, julia: Any, tasks: Any, task: str, config: Any, method: str) -> None:
+        self._julia, self._tasks, self._task, self._config, self._method = julia, tasks, task, config, method
+        self.faults = nullcontext
+
+    def problem(self, data: Mapping[str, Any]) -> Any:
+        from juliacall import JuliaError
+
+        options = self._tasks.options
+        try:
+            return self._tasks.build(
+                self._task, self._method, options(**dataclasses.asdict(self._config)), options(**data)
+            )
+        except JuliaError as error:
+            if self._julia.isa(error.exception, self._julia.ArgumentError):
+                raise Unsupported(str(error.exception.msg)) from error
+            raise
+
+    def arrays(self, inputs: Arrays) -> Arrays:
+        return {name: np.ascontiguousarray(x) for name, x in inputs.items()}
+
+    def there(self, theta: Array) -> Array:
+        return np.ascontiguousarray(theta)
+
+    def back(self, theta: Array) -> Array:
+        return theta
+
+    def outputs(self, found: Mapping[Any, Any]) -> Arrays:
+        """Column-major d×B back to (B, d): the transpose is C-contiguous again."""
+        return {str(name): np.array(np.asarray(x).T) for name, x in found.items()}
+
+    def fetch_value(self, inputs: Arrays, held: Arrays) -> Callable[[Any], float]:
+        return float
 
 
 class JuliaBackend:
@@ -54,17 +120,10 @@ class JuliaBackend:
         """A Julia Array on the array's own memory; a C-order (B, d) array becomes d×B. The caller keeps it alive."""
         return self.tasks.wrap(array.dtype.name, array.ctypes.data, *reversed(array.shape))
 
-    def _problem(self, task: str, config: Any, method: str, data: dict[str, Any]) -> Any:
-        """What ``DiffProgTasks.build`` makes of wrapped arrays."""
-        from juliacall import JuliaError
-
-        options = self.tasks.options
-        try:
-            return self.tasks.build(task, method, options(**dataclasses.asdict(config)), options(**data))
-        except JuliaError as error:
-            if self.julia.isa(error.exception, self.julia.ArgumentError):
-                raise Unsupported(str(error.exception.msg)) from error
-            raise
+    def _crossing(self, task: str, config: Any, method: str) -> Crossing:
+        if known.get(task).folder is None:
+            return AsItIs(self.julia, self.tasks, task, config, method)
+        return on_julia.Model(self.julia, self.tasks, config, self.precision)
 
     def _derivation(self, task: str, problem: Any, ask: Ask) -> Any:
         """What ``DiffProgTasks.derivation`` makes of an operator and an engine."""
@@ -85,35 +144,34 @@ class JuliaBackend:
                 raise Unsupported(str(error.exception.msg)) from error
             raise
 
-    def _outputs(self, problem: Any, theta: Any) -> Arrays:
-        """Column-major d×B back to (B, d): the transpose is C-contiguous again."""
-        named = self.tasks.named(self.tasks.outputs(problem, theta))
-        return {str(name): np.array(np.asarray(x).T) for name, x in named.items()}
-
     def prepare(self, task: str, config: Any, method: str, inputs: Arrays, ask: Ask = GRADIENT) -> Prepared:
-        tasks = self.tasks
-        host = {name: np.ascontiguousarray(x) for name, x in in_precision(inputs, self.precision).items()}
+        tasks, crossing = self.tasks, self._crossing(task, config, method)
+        given = in_precision(inputs, self.precision)
+        host = crossing.arrays(given)
         wrapped = {name: self._wrap(array) for name, array in host.items()}
         theta = wrapped.pop("params")
-        problem = self._problem(task, config, method, wrapped)
+        problem = crossing.problem(wrapped)
         value = tasks.value
         arguments: tuple[Any, ...] = (theta,)
-        derivation = self._derivation(task, problem, ask.named(self.name, task))
+        with crossing.faults():
+            derivation = self._derivation(task, problem, ask.named(self.name, task))
         direction = ask.direction.astype(self.precision)
         if ask.operator in ("jvp", "hvp"):
+            direction = crossing.there(direction)
             arguments += (self._wrap(direction),)
 
         def value_at(x: Array) -> float:
-            x = np.ascontiguousarray(x.astype(self.precision))
+            x = crossing.there(x.astype(self.precision))
             return float(value(problem, self._wrap(x)))
 
         def gradient_at(x: Array) -> Array:
-            x = np.ascontiguousarray(x.astype(self.precision))
-            return np.array(tasks.gradient(problem, self._wrap(x))[1])
+            x = crossing.there(x.astype(self.precision))
+            return crossing.back(np.array(tasks.gradient(problem, self._wrap(x))[1]))
 
         def fetch(result: Any) -> tuple[float, Any]:
             loss, found = result
-            return float(loss), np.array(found, dtype=self.precision)
+            slope = np.array(found, dtype=self.precision)
+            return float(loss), slope if ask.operator == "jvp" else crossing.back(slope)
 
         def synchronise(result: Any, _memory: Any = (host, direction)) -> None:
             """Julia returns finished results. The default argument keeps the wrapped memory alive."""
@@ -122,47 +180,46 @@ class JuliaBackend:
             value=partial(value, problem, theta),
             derivative=partial(tasks.derive, derivation, *arguments),
             synchronise=synchronise,
-            fetch_value=float,
+            fetch_value=crossing.fetch_value(given, host),
             fetch=fetch,
             value_at=value_at,
             gradient_at=gradient_at,
-            outputs=partial(self._outputs, problem, theta),
+            outputs=lambda: crossing.outputs(tasks.named(tasks.outputs(problem, theta))),
             work=lambda: {str(k): int(v) for k, v in tasks.named(tasks.work(problem, theta)).items()},
             value_by_hand=by_hand(value, problem, theta),
             derivative_by_hand=by_hand(tasks.derive, derivation, *arguments),
             made_with=str(tasks.made_with(problem)),
-            elsewhere=in_place(host["params"]),
+            elsewhere=in_place(host["params"], crossing.there),
+            faults=crossing.faults,
         )
 
     def trainer(self, task: str, config: Any, method: str, batches: Sequence[Arrays], source: Array) -> Trainer:
-        tasks = self.tasks
-
-        def hold(array: Array) -> Array:
-            return np.ascontiguousarray(array.astype(self.precision) if array.dtype.kind == "f" else array)
-
-        held = [{name: hold(array) for name, array in data.items()} for data in batches]
-        problems = [
-            self._problem(task, config, method, {name: self._wrap(array) for name, array in data.items()})
-            for data in held
-        ]
-        tilt = hold(source)
+        tasks, crossing = self.tasks, self._crossing(task, config, method)
+        held = [crossing.arrays(in_precision(data, self.precision)) for data in batches]
+        problems = [crossing.problem({name: self._wrap(array) for name, array in data.items()}) for data in held]
+        tilt = crossing.there(source.astype(self.precision))
         wrapped_tilt = self._wrap(tilt)
+
+        def there(x: Array) -> Array:
+            return crossing.there(x.astype(self.precision))
 
         def gradient_at(x: Array, batch: int, _memory: Any = (held, tilt)) -> tuple[float, Array]:
             """The default argument keeps the wrapped memory alive."""
-            theta = hold(x)
+            theta = there(x)
             value, theta_bar = tasks.gradient(problems[batch], self._wrap(theta))
-            return float(value) - float(tilt @ theta), np.array(theta_bar) - tilt
+            return float(value) - float(tilt @ theta), crossing.back(np.array(theta_bar) - tilt)
 
         def outputs_at(x: Array) -> Arrays:
-            theta = hold(x)
-            return self._outputs(problems[0], self._wrap(theta))
+            theta = there(x)
+            return crossing.outputs(tasks.named(tasks.outputs(problems[0], self._wrap(theta))))
 
         def adam(x: Array, rate: float) -> JuliaAdam:
-            theta = hold(x)
-            return JuliaAdam(tasks, problems, wrapped_tilt, tasks.adam(self._wrap(theta), rate))
+            theta = there(x)
+            descent = tasks.adam(self._wrap(theta), rate)
+            return JuliaAdam(tasks, problems, wrapped_tilt, descent, crossing.back)
 
-        return Trainer(len(problems), gradient_at, outputs_at, adam, str(tasks.made_with(problems[0])))
+        made_with = str(tasks.made_with(problems[0]))
+        return Trainer(len(problems), gradient_at, outputs_at, adam, made_with, crossing.faults)
 
     def versions(self) -> dict[str, str]:
         import juliacall

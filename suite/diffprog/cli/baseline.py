@@ -11,7 +11,7 @@ import typer
 from rich.progress import Progress
 
 from diffprog import tasks
-from diffprog.cli import models, options
+from diffprog.cli import comment, models, options
 from diffprog.cli.console import find_julia_for, names, progress_bars, say, warn
 from diffprog.cli.options import ConfigFile, JuliaExe, JuliaProject, Names, Require, Threads, TimeLimit
 from diffprog.errors import UsageError
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 
 FOLDER = Path("reports/baselines")
+MARKDOWN = "Also write the verdict to this file, as a comment for a pull request; - prints it instead."
 Where = Annotated[
     Path | None,
     typer.Option(
@@ -68,12 +69,12 @@ def write(
             f"every case of these sizes has more parameters than a baseline holds: {golden.MOST_PARAMETERS}, of a task "
             f"of your own {golden.MOST_OF_A_USER}"
         )
-    backends = {cell.backend for cell in golden.candidates(cases)}
-    search = find_julia_for(backends, julia_exe, julia_project, config_file)
+    cells = [cell for case in cases for cell in golden.candidates(case)]
+    search = find_julia_for({cell.backend for cell in cells}, julia_exe, julia_project, config_file)
     settings = driver.Settings(threads=threads, samples=0, time_limit=time_limit, julia=search)
     folder = folder or _beside(chosen)
     with TemporaryDirectory() as work, progress_bars() as bars:
-        paths = golden.write(folder, Path(work) / "run", cases, settings, lambda total: _listener(bars, total))
+        paths = golden.write(folder, Path(work) / "run", cases, settings, _listener(bars, len(cells)))
     for path in paths:
         say(f"{path}: {path.stat().st_size / 1024:.0f} KiB")
 
@@ -87,6 +88,7 @@ def check(
     engine: Names = None,
     folder: Where = None,
     require: Require = None,
+    markdown: Annotated[Path | None, options.markdown_file(MARKDOWN)] = None,
     threads: Threads = 1,
     time_limit: TimeLimit = 900.0,
     julia_exe: JuliaExe = None,
@@ -112,16 +114,18 @@ def check(
     )
     required = names(require) or ()
     plan.check_names("backend", required, request.backends or BACKENDS)
-    asked = plan.cells(request)  # unknown names are told before Julia is looked for
+    needed = {cell.backend for cell in plan.cells(request)}  # unknown names are told before Julia is looked for
     folder = folder or _beside(request.tasks or tasks.NAMES)
-    search = find_julia_for({cell.backend for cell in asked}, julia_exe, julia_project, config_file)
+    search = find_julia_for(needed, julia_exe, julia_project, config_file)
     settings = driver.Settings(threads=threads, samples=0, time_limit=time_limit, julia=search)
     with TemporaryDirectory() as work, progress_bars() as bars:
         found = golden.check(folder, Path(work) / "run", request, settings, lambda total: _listener(bars, total))
     for failure in found.failures:
         warn(f"regression: {failure}", "red")
-    _summarise(found)
     missing = sorted({r.backend for r in found.records if r.backend in required and r.outcome == "unavailable"})
+    if not comment.is_standard_output(markdown):
+        _summarise(found)
+    comment.write(markdown, comment.of_check(found, missing))
     if missing:
         warn(f"diffprog: required, but unavailable: {', '.join(missing)}", "bold red")
     raise typer.Exit(int(bool(found.failures or missing)))

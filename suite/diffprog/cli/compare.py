@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from diffprog.cli import options
+from diffprog.cli import comment, options
 from diffprog.cli.console import names, out
 from diffprog.cli.options import Names
-from diffprog.errors import UsageError
-from diffprog.run import files, models, plan
+from diffprog.run import models, plan
 from diffprog.spec import DEVICES, PRECISIONS
 
 if TYPE_CHECKING:
@@ -79,16 +78,6 @@ def show(found: Comparison, markdown: Path | None) -> None:
     """
     from diffprog.report.compare import views as comparison_views
 
-    text = comparison_views.markdown(found)
-    if markdown == Path("-"):
-        out.file.write(text)
-        return
-    out.print(comparison_views.terminal(found))
-    if markdown is not None:
-        try:
-            if markdown.exists() and not markdown.is_file():
-                markdown.write_text(text, encoding="utf-8")  # a pipe or a device: not to be replaced
-            else:
-                files.write_atomically(markdown, text)
-        except OSError as error:
-            raise UsageError(f"cannot write {markdown} ({error})") from error
+    if not comment.is_standard_output(markdown):
+        out.print(comparison_views.terminal(found))
+    comment.write(markdown, comparison_views.markdown(found))

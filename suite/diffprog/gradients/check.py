@@ -16,7 +16,7 @@ from diffprog.gradients.given import WHERE, Given, given
 from diffprog.gradients.measuring import Failed, Measured, failed, measure
 from diffprog.gradients.result import GradientCheck
 from diffprog.gradients.rows import Row
-from diffprog.gradients.sides import Deadline, Side, open_side
+from diffprog.gradients.sides import Deadline, Side, in_words, open_side
 from diffprog.models.declaring import TOLERANCE
 from diffprog.spec import BACKENDS, Array, Arrays, Cell
 
@@ -130,6 +130,11 @@ class _Comparison:
                     notes.append(f"{several} give the same {operator}, which is not that of finite differences")
             elif precision == "float32":
                 notes.append(f"judged by the float64 {operator} of {yardstick.key.partition('-')[0]}")
+        notes += [
+            f"{backend}: {in_words(side.note)}"
+            for (backend, _), side in self._sides.items()
+            if not isinstance(side, Exception) and side.note
+        ]
         return GradientCheck(
             tuple(rows), precision, {name: x.shape for name, x in self._given.params.items()}, tuple(notes)
         )

@@ -26,7 +26,7 @@ class JaxSide:
 
     def __init__(self, function: Callable[..., Any], given: Given, precision: str) -> None:
         file, where = place(function)
-        self._precision = precision
+        self._precision, self.note = precision, ""
         self._functions = on_jax.functions(function, None, given.shapes, file, where)
         self._made: dict[tuple[str, str], Any] = {}
         self._compile: Callable[[Any], Any] = jax.jit
@@ -55,6 +55,7 @@ class JaxSide:
             except Exception:
                 raise fault from fault.__cause__
             self._compile = lambda function: function
+            self.note = f"it cannot be compiled, and was called as it is: {fault}"
             number = np.asarray(found)
             checking.value(number, number.shape, number.dtype.kind, str(number.dtype), self._precision, where)
 

@@ -18,6 +18,8 @@ from diffprog.spec import Array
 class NumpySide:
     """See `sides.Side`."""
 
+    note = ""
+
     def __init__(
         self, function: Callable[..., Any], by_hand: Callable[..., Any] | None, given: Given, precision: str
     ) -> None:

@@ -18,7 +18,13 @@ _CELL = re.compile(r"\S*ipykernel_\d+/\d+\.py:(\d+)")
 
 
 class Side(Protocol):
-    """A loss at the given data; all is given and returned on the host, parameters as the flat θ (P,) in float64."""
+    """A loss at the given data; all is given and returned on the host, parameters as the flat θ (P,) in float64.
+
+    ``note`` is what its reader should know of it besides.
+    """
+
+    @property
+    def note(self) -> str: ...
 
     def value_at(self, theta: Array) -> float:
         """L(θ)."""
@@ -61,6 +67,10 @@ class Timed:
 
     def __init__(self, side: Side, deadline: Deadline) -> None:
         self._side, self._deadline = side, deadline
+
+    @property
+    def note(self) -> str:
+        return self._side.note
 
     def value_at(self, theta: Array) -> float:
         self._deadline.check()

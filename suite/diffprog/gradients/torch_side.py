@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,8 @@ from diffprog.spec import Array, Arrays
 class TorchSide:
     """See `sides.Side`. Tensors are on the default device, or where a module is."""
 
+    note = ""
+
     def __init__(self, function: Any, given: Given, precision: str) -> None:
         of_module = isinstance(function, torch.nn.Module)
         user = loss_of(function) if of_module else function
@@ -29,11 +33,11 @@ class TorchSide:
         self._device = torch.get_default_device() if home is None else home
         self._precision = precision
         self._functions = on_torch.functions(user, None, given.shapes, file, where)
-        self._data = {name: self._tensor(x) for name, x in in_precision(given.data, precision).items()}
         self._value = checking.Guarded(self._functions.value, file, on_torch.hint)
         self._derive = checking.Guarded(self._by_engine, file, on_torch.hint)
         assert self._functions.check is not None
         with _recording():
+            self._data = {name: self._tensor(x) for name, x in in_precision(given.data, precision).items()}
             self._functions.check(self._theta(given.theta), self._data)
 
     def _tensor(self, array: Array) -> Any:
@@ -43,12 +47,15 @@ class TorchSide:
         return self._tensor(x.astype(self._precision))
 
     def value_at(self, theta: Array) -> float:
-        return float(self._value(self._theta(theta), self._data))
+        with _recording():
+            return float(self._value(self._theta(theta), self._data))
 
     def gradient_at(self, theta: Array) -> Array:
         return self.derivative_at("gradient", "eager", theta, theta)[1]
 
     def derivative_at(self, operator: str, engine: str, theta: Array, direction: Array) -> tuple[float, Array]:
+        if operator != "gradient":
+            _load_forward_mode()
         with _recording():
             value, found = self._derive(Ask(operator, engine), self._theta(theta), self._theta(direction))
         return float(value), in_a_row(found, lambda x: np.array(x.detach().cpu().numpy()))
@@ -65,6 +72,14 @@ def _recording() -> Iterator[None]:
     """Autograd is on, whatever the caller has switched off."""
     with torch.inference_mode(mode=False), torch.enable_grad():
         yield
+
+
+@cache
+def _load_forward_mode() -> None:
+    """PyTorch loads its forward mode with the first call, and warns of itself: no warning of the caller's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.func.jvp(torch.sin, (torch.zeros(()),), (torch.zeros(()),))
 
 
 def loss_of(module: Any) -> Callable[[dict[str, Any], dict[str, Any]], Any]:

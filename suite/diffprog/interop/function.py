@@ -22,7 +22,7 @@ class JuliaFunction:
 
     ``code`` is evaluated in a module of its own, where ``DiffProgTasks.Bridge`` is in use. Its last value is a function
     of arrays and numbers that returns an array, a number or a tuple of them; or an ``Operation``, which is a function
-    with rules of its own (``julia/src/bridge.jl``). A plain function is given Zygote for its VJP, dual numbers for its
+    with rules of its own (``julia/src/bridge/``). A plain function is given Zygote for its VJP, dual numbers for its
     JVP, and these through Zygote for second order; an ``rrule`` of ChainRules is honoured.
 
     An array of shape (m, n) is an n × m array in Julia, on the same memory; one of shape () is a number. Results must

@@ -1,4 +1,4 @@
-"""How calls cross: requests and replies are vectors of int64; ``julia/src/bridge_wire.jl`` says what is in them."""
+"""How calls cross: requests and replies are vectors of int64; ``julia/src/bridge/wire.jl`` says what is in them."""
 
 from __future__ import annotations
 

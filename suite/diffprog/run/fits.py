@@ -71,7 +71,7 @@ def planned(request: Request) -> list[FitRecord]:
             )
             for backend in task.backends
             if (request.backends is None or backend in request.backends)
-            and not (task.folder and backend == "numpy" and any(limit.engine == "hand" for limit in task.limits))
+            and not (backend == "numpy" and plan.value_alone(task))
             for optimiser in request.optimisers or OPTIMISERS
         ]  # fmt: skip
     return found
@@ -115,7 +115,8 @@ class FitRun:
             self._finish(fit, [], outcome="unavailable", reason=search.reason, mend=search.mend)
             return
         julia = search.julia if fit.backend == "julia" else None
-        env = environment("float64", "cpu", self.settings.threads, julia, self.settings.keep)
+        folder = tasks.get(fit.task).folder
+        env = environment("float64", "cpu", self.settings.threads, julia, self.settings.keep, folder=folder)
         log = self.folder / "logs" / f"fit-{fit.task}-{fit.backend}.log"
         inputs = write_inputs(self.folder, tasks.get(fit.task), fit.case)
         fit = msgspec.structs.replace(

@@ -42,23 +42,16 @@ def cases(names: Sequence[str], sizes: Sequence[str]) -> list[Case]:
 
 
 def write(
-    folder: Path,
-    work: Path,
-    chosen: Sequence[Case],
-    settings: driver.Settings,
-    listen: Callable[[int], driver.Listener] = lambda total: lambda what, cell: None,
+    folder: Path, work: Path, chosen: Sequence[Case], settings: driver.Settings, listen: driver.Listener
 ) -> list[Path]:
     """Computes the reference's answers in ``work`` and writes the baselines of their tasks to ``folder``.
-
-    ``listen``: given the number of cells, the run's listener.
 
     Raises:
         UsageError: if an answer of the reference is not ok, or a file cannot be written.
     """
-    cells = candidates(chosen)
-    running = driver.Run(work, settings, listen(len(cells)))
+    running = driver.Run(work, settings, listen)
     running.start(resume=False)
-    records = _leading(running.run(cells))
+    records = _leading(running.run([cell for case in chosen for cell in candidates(case)]))
     for record in records:
         if record.outcome != "ok":
             raise UsageError(f"no baseline was written: {record.cell.name} is {record.outcome}: {record.reason}")
@@ -81,12 +74,8 @@ def write(
     return written
 
 
-def candidates(chosen: Sequence[Case]) -> list[Cell]:
+def candidates(case: Case) -> list[Cell]:
     """The cells whose answers may become golden: the reference's, or every backend's where any may lead."""
-    return [cell for case in chosen for cell in _candidates(case)]
-
-
-def _candidates(case: Case) -> list[Cell]:
     references = [plan.reference_cell(case, operator) for operator in OPERATORS]
     found = [cell for cell in references if cell is not None]
     if found:
@@ -94,7 +83,7 @@ def _candidates(case: Case) -> list[Cell]:
     request = plan.Request(
         tasks=(case.task,), variants=(case.variant,), sizes=(case.size,), operators=OPERATORS, seeds=(case.seed,)
     )
-    return [cell for cell in plan.cells(request) if cell.operator != "value"]
+    return [cell for cell in plan.cells(request) if cell.operator != "value" and not tasks.limit(cell)]
 
 
 def _leading(records: Sequence[Record]) -> list[Record]:
@@ -151,7 +140,7 @@ def check(
         UsageError: if a baseline is missing, stale or not to be believed, or none has a case of the request.
     """
     found = {name: baselines.read(folder, name) for name in request.tasks or tasks.NAMES}
-    asked = plan.cells(request)
+    asked = [cell for cell in plan.cells(request) if tasks.get(cell.case.task).by_hand or not tasks.limit(cell)]
     for case in dict.fromkeys(cell.case for cell in asked):
         _check_holds(folder, found[case.task], case)
     cells = [cell for cell in asked if _known(found[cell.case.task], cell.case)]

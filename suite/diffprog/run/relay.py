@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+from diffprog import tasks
 from diffprog.records import protocol
 from diffprog.run import plan, roofline
 from diffprog.run.processors import Claim
@@ -114,7 +115,8 @@ def _expected(reply: protocol.Reply, kind: type[Answer]) -> Answer | protocol.Fa
 def of_group(group: plan.Group, settings: Settings, folder: Path, rates: roofline.Book) -> Relay:
     """The workers of a group; the first one that a backend, device and precision has measures their rates."""
     julia = settings.julia.julia if group.backend == "julia" else None
-    env = worker_environment(group.precision, group.device, settings.threads, julia, settings.keep)
+    model = tasks.get(group.task).folder
+    env = worker_environment(group.precision, group.device, settings.threads, julia, settings.keep, folder=model)
     env |= caches(settings)
     if settings.installation is not None:
         env = settings.installation.environment(env)

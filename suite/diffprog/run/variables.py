@@ -107,6 +107,7 @@ def environment(
     julia: Julia | None,
     keep: Sequence[str] = (),
     given: Mapping[str, str] | None = None,
+    folder: Path | None = None,
 ) -> dict[str, str]:
     """The whole environment of a worker.
 
@@ -117,6 +118,7 @@ def environment(
         julia: for workers that load it.
         keep: variables that the user wants to be handed on; see `check`.
         given: what there is, by default this process's own environment.
+        folder: of a user's model, which may name Julia packages of its own.
     """
     given = os.environ if given is None else given
     keep = kept(keep, given)
@@ -141,7 +143,7 @@ def environment(
     if sys.flags.no_user_site:
         found["PYTHONNOUSERSITE"] = "1"
     if julia is not None:
-        found |= julia.environment()
+        found |= julia.environment(folder)
     return found
 
 

@@ -98,6 +98,10 @@ class Worker:
         return protocol.Ready(self.setup, made_with=self.prepared.made_with, switches=self.prepared.switches)
 
     def measure(self, request: protocol.Measure) -> protocol.Reply:
+        with self.prepared.faults():
+            return self._measured(request)
+
+    def _measured(self, request: protocol.Measure) -> protocol.Reply:
         cell = self.prepared
         self.say(protocol.Phase("first call"))
         first_value, result = clock.timed(cell.value, cell.synchronise)
@@ -158,7 +162,8 @@ class Worker:
             self.say(protocol.Step(step, loss, seconds))
 
         running = fitting.Fitting(trainer, inputs, Path(request.arrays), on_step)
-        message = running.run(request.optimiser, request.steps, request.rate)
+        with trainer.faults():
+            message = running.run(request.optimiser, request.steps, request.rate)
         return protocol.Fitted(trainer.made_with, running.seconds, running.evaluations, message)
 
     def answer(self, request: protocol.Request) -> protocol.Reply:

@@ -1,7 +1,9 @@
 # The tensor renormalisation group: Levin, Nave, cond-mat/0611687; in reverse mode: Liao, Liu, Wang, Xiang, arXiv:1903.09650.
 #
 # A batch of n tensors is D × D × D × D × n with legs up, left, down, right; matrices and factors too carry the batch last.
-# Zygote differentiates everything below except `split` (in `truncation.jl`) and `multiply`, which have their own rules.
+# Zygote differentiates everything below except `split` (in `trg/truncation.jl`) and `multiply`, which have their own rules.
+
+include("trg/truncation.jl")
 
 # Contracting
 
@@ -227,3 +229,8 @@ function work(problem::TrgProblem, θ)
 end
 
 made_with(::TrgProblem) = "Zygote"
+
+function trg_workload()
+    lattice = (bonds = [0; 0; 0; 0;;], plaquettes = [0 0 0 0], weights = [1.0, 1 / 2, 1 / 4, 1 / 8])
+    exercise(build("trg", "reverse", (variant = "classic", chi = 4, iterations = 3, side = 1), lattice))
+end

@@ -2,78 +2,10 @@
 # arXiv:2001.04121, for the gradient of a dominant eigenvector.
 #
 # H = −Σ J_i Z_i Z_{i+1} − Σ h_i X_i on L sites, periodic. Site i is bit i of a basis state, counted from zero, and site 0
-# the least significant bit; θ is J, then h. Zygote differentiates the loss; matrices and eigenpairs (in `eigenpairs.jl`)
-# have their own rules.
+# the least significant bit; θ is J, then h. Zygote differentiates the loss; matrices and eigenpairs have their own rules.
 
-# The Hamiltonian
-
-"Z_i of a basis state, ±1."
-spin(state, site) = 1 - 2 * (state >> site & 1)
-
-"Z_i of all basis states of `sites` spins, (2ᵏ,)."
-spins(::Type{T}, sites, site) where {T} = T[spin(state, site) for state in 0:(2^sites - 1)]
-
-"Z_i Z_{i+1} of a basis state, ±1; the last bond leads back to site 0."
-bond(state, site, sites) = spin(state, site) * spin(state, (site + 1) % sites)
-
-"""
-    chain_matrix(J, h) -> Matrix
-
-H as a dense matrix; a `J` that is shorter than `h` by one makes an open chain.
-"""
-function chain_matrix(J::AbstractVector{T}, h::AbstractVector{T}) where {T}
-    sites = length(h)
-    H = zeros(T, 2^sites, 2^sites)
-    for x in 0:(2^sites - 1)
-        H[x + 1, x + 1] = -sum(J[i] * bond(x, i - 1, sites) for i in eachindex(J); init = zero(T))
-        for i in 1:sites
-            H[(x ⊻ 1 << (i - 1)) + 1, x + 1] = -h[i]
-        end
-    end
-    return H
-end
-
-function ChainRulesCore.rrule(::typeof(chain_matrix), J::AbstractVector{T}, h::AbstractVector{T}) where {T}
-    function chain_matrix_pullback(Δ)
-        H̄ = unthunk(Δ)
-        J̄, h̄ = zero(J), zero(h)
-        for x in 0:(size(H̄, 1) - 1)
-            for i in eachindex(J)
-                J̄[i] -= H̄[x + 1, x + 1] * bond(x, i - 1, length(h))
-            end
-            for i in eachindex(h)
-                h̄[i] -= H̄[(x ⊻ 1 << (i - 1)) + 1, x + 1]
-            end
-        end
-        return NoTangent(), J̄, h̄
-    end
-    return chain_matrix(J, h), chain_matrix_pullback
-end
-
-"""
-H without its matrix: with a state read as a matrix V (low half, high half) of the chain cut in two, it is
-`low * V + V * high + edge .* V`, the halves being open chains and `edge` the energy of the two bonds between them.
-"""
-struct Halves{T}
-    low::Matrix{T}
-    high::Matrix{T}
-    edge::Matrix{T}
-end
-
-function Halves(θ::AbstractVector{T}) where {T}
-    sites = length(θ) ÷ 2
-    cut = sites ÷ 2
-    J, h = θ[1:sites], θ[(sites + 1):(2sites)]
-    across = spins(T, cut, cut - 1) * spins(T, sites - cut, 0)'
-    around = spins(T, cut, 0) * spins(T, sites - cut, sites - cut - 1)'
-    return Halves(
-        chain_matrix(J[1:(cut - 1)], h[1:cut]),
-        chain_matrix(J[(cut + 1):(sites - 1)], h[(cut + 1):sites]),
-        .-(J[cut] .* across .+ J[sites] .* around),
-    )
-end
-
-@non_differentiable spins(::Any, ::Any, ::Any)
+include("eigensolver/hamiltonian.jl")
+include("eigensolver/eigenpairs.jl")
 
 # The problem
 
@@ -195,3 +127,12 @@ end
 made_with(problem::EigensolverProblem) = made_with(problem.case.method)
 made_with(::DenseEigen) = "LAPACK, Zygote"
 made_with(::DominantEigen) = "KrylovKit, Zygote"
+
+function eigensolver_workload()
+    ising = (start = [0.5, 0.4, 0.3, 0.2], target = [0.5, 0.5, 0.5, 0.5])
+    for method in ("dense", "dominant")
+        exercise(build("eigensolver", method, (variant = "ground_state", sites = 2, levels = 1), ising))
+        spectrum = (; ising..., target = [-2.0, -1.0])
+        exercise(build("eigensolver", method, (variant = "spectrum", sites = 2, levels = 2), spectrum))
+    end
+end

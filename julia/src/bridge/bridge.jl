@@ -131,7 +131,9 @@ cotangents(x, x̄) = Any[differentiable(x) ? cotangent(x, x̄) : nothing for (x,
 cotangent(x, ::Union{Nothing,AbstractZero}) = zero(x)
 cotangent(x, x̄) = plain(ProjectTo(x)(unthunk(x̄)))
 
-include("bridge_calls.jl")
-include("bridge_wire.jl")
+include("calls.jl")
+include("wire.jl")
+include("entry.jl")
+include("serve.jl")
 
 end

@@ -1,0 +1,121 @@
+# The problem: a circuit with its target and kernel, and its value.
+
+"Yao's own reverse mode: un-applies the circuit to the state and its cotangent, block by block."
+struct Reverse end
+"The same idea written out on Yao's instructions, with a contraction in place of two gates for each derivative."
+struct Adjoint end
+"½(p(θ_k + π/2) − p(θ_k − π/2)) for every parameter: 2P circuits."
+struct ParameterShift end
+
+const QCBM_METHODS = (reverse = Reverse(), adjoint = Adjoint(), parameter_shift = ParameterShift())
+const QCBM_VARIANTS = (gaussian = :gaussian, bars_and_stripes = :bars_and_stripes)
+
+"A circuit, a target distribution, and the buffers of an evaluation."
+struct QcbmProblem{T,M,K} <: Problem{T}
+    method::M
+    kernel::K
+    target::Vector{T}
+    "Holds the same blocks as `gates`: parameters dispatched to the one are seen in the other."
+    circuit::ChainBlock{2}
+    "In time order."
+    gates::Vector{Gate{T}}
+    ψ::Register{T}
+    λ::Register{T}
+    "p − π"
+    q::Vector{T}
+    "K(p − π)"
+    Kq::Vector{T}
+end
+
+"""
+    qcbm_problem(method, config, data)
+
+`config`: `variant` ("gaussian" or "bars_and_stripes"), `qubits` n, `depth` d and `kernel` ("integer" or "hamming").
+`data`: `target` (2ⁿ,), `cnots` (2 × m; control and target, from zero) and `sigmas`.
+"""
+function qcbm_problem(method::AbstractString, @nospecialize(config::NamedTuple), @nospecialize(data::NamedTuple))
+    choose("variant of qcbm", config.variant, QCBM_VARIANTS)
+    return qcbm_problem(
+        choose("method of qcbm", method, QCBM_METHODS),
+        choose("kernel of qcbm", config.kernel, KERNELS),
+        Int(config.qubits),
+        Int(config.depth),
+        data.target,
+        data.cnots,
+        data.sigmas,
+    )
+end
+
+function qcbm_problem(method, Kernel, qubits::Int, depth::Int, target::Vector{T}, cnots, sigmas) where {T}
+    length(target) == 2^qubits || throw(DimensionMismatch("$qubits qubits, but a target of length $(length(target))"))
+    parts = layers(T, qubits, depth, cnots)
+    return QcbmProblem(
+        method,
+        Kernel{T}(sigmas, length(target)),
+        target,
+        ChainBlock(qubits, [ChainBlock(qubits, part) for part in parts]),
+        reduce(vcat, parts),
+        zero_state(Complex{T}, qubits),
+        zero_state(Complex{T}, qubits),
+        similar(target),
+        similar(target),
+    )
+end
+
+nparameters(problem::QcbmProblem) = Yao.nparameters(problem.circuit)
+
+# Value
+
+"Runs the circuit from |0…0> with the parameters that it holds; leaves the state in `ψ` and p − π in `q`."
+function run!(problem::QcbmProblem)
+    ψ = vec(state(problem.ψ))
+    fill!(ψ, 0)
+    ψ[1] = 1
+    apply!(problem.ψ, problem.circuit)
+    problem.q .= abs2.(ψ) .- problem.target
+    return problem
+end
+
+"The loss (p − π)ᵀK(p − π); leaves `ψ`, `q` and `Kq` behind for a gradient."
+function evaluate!(problem::QcbmProblem, θ)
+    dispatch!(problem.circuit, θ)
+    run!(problem)
+    product!(problem.Kq, problem.kernel, problem.q)
+    return dot(problem.q, problem.Kq)
+end
+
+value(problem::QcbmProblem, θ) = evaluate!(problem, parameters(problem, θ))
+
+# Outputs and work
+
+"`distribution` p, (2ⁿ,)."
+function outputs(problem::QcbmProblem, θ)
+    evaluate!(problem, parameters(problem, θ))
+    return (distribution = vec(abs2.(state(problem.ψ))),)
+end
+
+"Counts blocks in the circuit's tree."
+function work(problem::QcbmProblem, θ)
+    circuit = problem.circuit
+    return (
+        parameters = length(parameters(problem, θ)),
+        rotations = length(collect_blocks(RotationGate, circuit)),
+        cnots = length(collect_blocks(ControlBlock, circuit)),
+        layers = count(part -> Yao.nparameters(part) > 0, subblocks(circuit)),
+        qubits = Yao.nqubits(circuit),
+    )
+end
+
+made_with(problem::QcbmProblem) = made_with(problem.method)
+made_with(::Reverse) = "Yao"
+made_with(::Adjoint) = "Yao blocks, own sweep"
+made_with(::ParameterShift) = "Yao"
+
+own_engine(::QcbmProblem) = YaoEngine()
+
+function qcbm_workload()
+    machine = (target = [0.1, 0.2, 0.3, 0.4], cnots = [0; 1;;], sigmas = [0.25, 4.0])
+    for (variant, kernel) in (("gaussian", "integer"), ("bars_and_stripes", "hamming")), method in string.(keys(QCBM_METHODS))
+        exercise(build("qcbm", method, (; variant, kernel, qubits = 2, depth = 1), machine))
+    end
+end

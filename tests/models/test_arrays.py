@@ -122,7 +122,7 @@ def test_an_index_means_the_same_in_column_major_memory(seed: int) -> None:
     data = {"X": drawn((2, 3, 4), "complex128", seed), "y": drawn((3, 2), "int64", seed), "z": drawn((), "bool", seed)}
     handed = arrays.column_major({"params": arrays.flat(given), **data}, shapes)
     for name, array in data.items():
-        assert handed[name].flags.c_contiguous
+        assert handed[name].flags.c_contiguous and handed[name].shape == array.shape[::-1]
         seen = handed[name].reshape(-1).reshape(array.shape, order="F")
         assert seen.dtype == array.dtype and np.array_equal(seen, array)
     for name, start, stop, shape in arrays.pieces(shapes):

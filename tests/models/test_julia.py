@@ -148,7 +148,7 @@ def test_forwarddiff_gives_gradients_and_hvps(run: Runner, julia: Search, tensor
     pytest.importorskip("torch")
     request = plan.Request((tensors,), operators=("gradient", "hvp"), engines=("eager", "forwarddiff"))
     found = by_engine(run(request, julia=julia), "julia")
-    assert len(found) == 2
+    assert {("gradient", "forwarddiff", "float64"), ("hvp", "forwarddiff", "float64")} <= found.keys()
     assert {record.outcome for record in found.values()} == {"ok"}, [record.reason for record in found.values()]
 
 
@@ -157,7 +157,7 @@ def test_mooncake_gives_all_derivatives(run: Runner, julia: Search, tensors: str
     pytest.importorskip("torch")
     request = plan.Request((tensors,), operators=("gradient", "jvp", "hvp"), engines=("eager", "mooncake"))
     found = by_engine(run(request, julia=julia), "julia")
-    assert len(found) == 3
+    assert len([engine for _, engine, _ in found if engine == "mooncake"]) == 3
     for record in found.values():
         if "needs the Julia package" in record.reason:
             pytest.skip(record.reason)

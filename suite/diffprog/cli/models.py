@@ -34,7 +34,10 @@ SUITE = "the suite"
 def name_of(asked: str) -> str:
     """The name of one task, a folder or a name; see `named`."""
     if looks_like_a_folder(asked):
-        return tasks.add(Path(asked).expanduser()).name
+        try:
+            return tasks.add(Path(asked).expanduser()).name
+        except RuntimeError as error:  # nobody is called so
+            raise UsageError(f"the folder {asked!r} cannot be looked up ({error})") from None
     points = [point for point in installed() if point.name == asked]
     here = _is_there(Path(asked) / DECLARATION)
     if here and (points or asked in tasks.NAMES):

@@ -95,7 +95,7 @@ class Layout:
                 if not block.shape:
                     return block.name
                 where = ",".join(str(int(i)) for i in np.unravel_index(index, block.shape))
-                return f"{block.name}[{where}]" if block.shape else block.name
+                return f"{block.name}[{where}]"
             index -= block.size
         raise AssertionError("unreachable")
 

@@ -29,7 +29,7 @@ METHOD = "engine"
 """The one method: whatever the engine does with the loss."""
 TOLERANCE = 1e-10
 """Relative L2, of a float64 gradient. What rounding does to the very model is allowed besides (`agree.rounding`)."""
-SETTINGS = ("TITLE", "VARIANTS", "SIZES", "TOLERANCE", "FIT", "BOUND", "PRECISION")
+SETTINGS = ("TITLE", "VARIANTS", "SIZES", "TOLERANCE", "FIT", "BOUND")
 """What ``task.py`` may declare besides `draw`, each with a default."""
 FRAMEWORKS = ("torch", "jax", "juliacall")
 """No two of them are ever in one process, and every worker reads ``task.py``."""

@@ -44,7 +44,9 @@ def test_its_model_and_picture_are_right(shown: Path, own: Own, tmp_path: Path) 
     with style.settings():
         figure = pictures.picture(tmp_path / "run", records[0].cell.case, records)
     assert figure is not None
-    legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    shown_as = figure.axes[0].get_legend()
+    assert shown_as is not None
+    legend = [text.get_text() for text in shown_as.get_texts()]
     assert legend[0] == "torch (reference)" and len(legend) == 2
 
 

@@ -90,9 +90,8 @@ def test_every_engine_gives_the_same(folder: Folder, own: Own) -> None:
     records = own(
         folder("kinds", task=TASK, torch=EVERY["torch"], jax=EVERY["jax"]), engines=("eager", "func", "reverse")
     )
-    assert [(r.backend, r.engine, r.outcome) for r in records] == [
-        ("torch", "eager", "ok"), ("torch", "func", "ok"), ("jax", "reverse", "ok"),
-    ]  # fmt: skip
+    outcomes = {(r.backend, r.engine): r.outcome for r in records}
+    assert outcomes == dict.fromkeys((("torch", "eager"), ("torch", "func"), ("jax", "reverse")), "ok")
     assert all(r.agreement is not None and r.agreement.noise is not None for r in records)
 
 

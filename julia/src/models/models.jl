@@ -60,6 +60,10 @@ function model(space::Module, precision::AbstractString, @nospecialize(shapes::N
     return model(choose("precision", precision, (float64 = Float64, float32 = Float32)), loss, shown, Blocks(shapes), data)
 end
 
+"The same with the names of the parameters and their shapes apart."
+model(space::Module, precision::AbstractString, names::Tuple, shapes::Tuple, @nospecialize(data::NamedTuple)) =
+    model(space, precision, NamedTuple{Symbol.(names)}(shapes), data)
+
 function model(T::Type{<:AbstractFloat}, loss, shown, blocks::Blocks, data::NamedTuple)
     held, θ = map(x -> x isa Array{<:Any,0} ? x[] : x, data), zeros(T, length(blocks))
     if !applicable(loss, unpack(θ, blocks), held)

@@ -47,9 +47,10 @@ class Model:
 
     def problem(self, data: Mapping[str, Any]) -> Any:
         """The problem with arrays that Julia has. It is a call of its own: only then Julia sees what was loaded."""
-        shapes, data = self._options(**dict(self.shapes)), self._options(**data)
+        # Keywords come to Julia in any order, and that of the parameters is θ's.
+        names, shapes = tuple(name for name, _ in self.shapes), tuple(shape for _, shape in self.shapes)
         with self.faults():
-            return self._models.model(self._space, self._precision, shapes, data)
+            return self._models.model(self._space, self._precision, names, shapes, self._options(**data))
 
     def arrays(self, inputs: Arrays) -> Arrays:
         """Inputs as Julia is to have them."""

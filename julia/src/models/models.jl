@@ -84,7 +84,13 @@ DiffProgTasks.value(problem::ModelProblem{T}, θ) where {T} = number(T, model_lo
 
 function DiffProgTasks.gradient(problem::ModelProblem{T}, θ) where {T}
     θ = parameters(problem, θ)
-    loss, θ̄ = value_and_gradient(model_loss, problem.preparation, AutoZygote(), θ, Constant(problem.case))
+    loss, θ̄ = try
+        value_and_gradient(model_loss, problem.preparation, AutoZygote(), θ, Constant(problem.case))
+    catch error
+        # Zygote's code has no lines. Where the loss itself fails, its own exception has the right one.
+        error isa Union{InterruptException,OutOfMemoryError} || model_loss(θ, problem.case)
+        rethrow()
+    end
     return number(T, loss), θ̄ === nothing ? zero(θ) : θ̄ # nothing, says Zygote, where the loss has no parameters in it
 end
 

@@ -80,7 +80,7 @@ def installed() -> list[EntryPoint]:
     Raises:
         UsageError: if two have one name, or one has the name of a task of the suite.
     """
-    found = sorted(entry_points(group=GROUP), key=lambda point: point.name)
+    found = sorted(entry_points(group=GROUP), key=lambda point: (point.name, origin(point)))  # in any order
     for point in found:
         if point.name in tasks.NAMES:
             raise UsageError(

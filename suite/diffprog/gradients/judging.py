@@ -71,7 +71,7 @@ def leader(task: Task, measured: Sequence[Measured], given: Given) -> Yardstick 
             continue
         scale = None
         if one.cell.operator == "jvp":
-            scale = float(np.linalg.norm(one.side.gradient_at(given.theta)))
+            scale = norm(one.side.gradient_at(given.theta))
         noise = partial(Noise, one.result.value_noise or 0.0, one.result.noise or 0.0)
         return Yardstick(one.cell.key, float(one.arrays["value"]), one.arrays[one.cell.operator], scale, noise=noise)
     return None

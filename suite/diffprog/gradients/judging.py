@@ -17,6 +17,7 @@ from diffprog.declaration import Task
 from diffprog.engines import NO_CIRCUIT, NO_EXPERT
 from diffprog.gradients.given import Given
 from diffprog.gradients.measuring import Failed, Measured
+from diffprog.measure.norms import norm
 from diffprog.records.cells import Agreement
 from diffprog.spec import Array, Case, Cell, Layout
 

@@ -16,9 +16,9 @@ and samples. Within a stage r = z W, where
 
     z = σ' ∘ (h u Aᵀ + δ c σ''/σ'),  σ' = s − s², σ''/σ' = 1 − 2s (logistic);  σ' = 1 − s², σ''/σ' = −2s (tanh).
 
-Parameters are left for the end of a step, when its stages make one batched product each: P += Sᵀ(hU), Q += ZᵀX, b̄ += Σz,
-each stage its own, and added to what there is when it is ready: some BLAS add one row after another to that, with
-the rounding of a sum over all 4B rows and all steps, which float32 shows. In the end W̄ = diag(a) P + Q + 2 diag(κ ∘ a) W and ā_j = P_j·w_j + κ_j |w_j|².
+Parameters are left for the end of a step, when its 4B rows make one product each: P += Sᵀ(hU), Q += ZᵀX, b̄ += Σz. It is
+added when it is ready: some BLAS add row after row to what is there: rounding would grow over the rows of all steps.
+In the end W̄ = diag(a) P + Q + 2 diag(κ ∘ a) W and ā_j = P_j·w_j + κ_j |w_j|².
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Hidden:
         self.sign = -1 if config.variant in VARIATIONAL else 1
         self.total = theta.new_zeros(4, config.hidden)  # Σ σ' over samples and steps
         self.z = theta.new_empty(4, batch, config.hidden)  # of a step's stages, and what else is as large
-        self.zs, self.z_t = self.z.unbind(), self.z.mT
+        self.zs, self.rows = self.z.unbind(), self.z.view(4 * batch, config.hidden)
 
     def activations(self, x: Tensor, flat: Tensor) -> Tensor:
         """Where s goes, (steps, 4, B, h): in ``flat``, or in x itself."""
@@ -83,8 +83,9 @@ class Hidden:
         self.pull_c = self.c * (self.sign * self.weight)
         self.turn = self.pull_c * -2
         self.through = torch.ops.aten.sigmoid_backward if self.logistic else torch.ops.aten.tanh_backward
-        self.p, self.q, self.product = self.w.new_zeros(3, 4, *self.w.shape)
-        self.b_bar, self.ones = self.a.new_zeros(4, len(self.a), 1), self.z.new_ones(*self.z.shape[:2], 1)
+        self.p, self.q, self.product = self.w.new_zeros(3, *self.w.shape)
+        self.b_bar, self.sum = self.a.new_zeros(2, len(self.a))
+        self.ones = self.a.new_ones(len(self.rows))
 
     def prepare(self, s: Tensor) -> None:
         """What z has before its product at all stages of a step."""
@@ -101,17 +102,18 @@ class Hidden:
         return z
 
     def accumulate(self, s_t: Tensor, u: Tensor, x: Tensor) -> None:
-        """What a step adds to the parameters' cotangents: sᵀ (4, h, B), u and x (4, B, d)."""
-        self.p.add_(torch.bmm(s_t, u, out=self.product))
-        self.q.add_(torch.bmm(self.z_t, x, out=self.product))
+        """What a step adds to the parameters' cotangents: sᵀ (h, 4B), u and x (4B, d)."""
+        z_t = self.rows.T
+        self.p.add_(torch.mm(s_t, u, out=self.product))
+        self.q.add_(torch.mm(z_t, x, out=self.product))
         if self.logistic:
-            self.b_bar.baddbmm_(self.z_t, self.ones)
+            self.b_bar.add_(torch.mv(z_t, self.ones, out=self.sum))
 
     def theta_bar(self) -> Tensor:
-        p, kappa = self.p.sum(dim=0).mul_(self.step), self.kappa().mul_(self.sign)
+        p, kappa = self.p.mul_(self.step), self.kappa().mul_(self.sign)
         a_bar = (p * self.w).sum(dim=1) + kappa * self.norm2
-        w_bar = self.q.sum(dim=0).addcmul_(p, self.a[:, None]).addcmul_(self.w, (kappa * self.a)[:, None], value=2)
-        biases = (self.b_bar.sum(dim=(0, 2)),) if self.logistic else ()
+        w_bar = self.q.addcmul_(p, self.a[:, None]).addcmul_(self.w, (kappa * self.a)[:, None], value=2)
+        biases = (self.b_bar,) if self.logistic else ()
         return torch.cat([w_bar.view(-1), *biases, a_bar])
 
 
@@ -135,7 +137,8 @@ class Linear:
         return self.out.trace() * self.time
 
     def start_back(self) -> None:
-        self.back, self.s_bar = self.step * self.out, self.out.new_zeros(4, *self.out.shape)
+        self.back = self.step * self.out
+        self.s_bar, self.product = self.out.new_zeros(2, *self.out.shape)
 
     def prepare(self, s: Tensor) -> None:
         pass
@@ -144,10 +147,10 @@ class Linear:
         return u
 
     def accumulate(self, s_t: Tensor, u: Tensor, x: Tensor) -> None:
-        self.s_bar.baddbmm_(s_t, u)
+        self.s_bar.add_(torch.mm(s_t, u, out=self.product))
 
     def theta_bar(self) -> Tensor:
-        s_bar = self.s_bar.sum(dim=0).mul_(self.step)
+        s_bar = self.s_bar.mul_(self.step)
         s_bar.diagonal().add_(self.time)
         return ((s_bar + s_bar.T) / 2).view(-1)
 
@@ -192,10 +195,10 @@ def pull_back(config: FlowConfig, field: Field, x: Tensor, s: Tensor, y_bar: Ten
     """Carries the loss's cotangent of the last x back to the first, in place; the field adds up those of parameters."""
     field.start_back()
     u = torch.empty_like(x[:4])
-    u1, u2, u3, u4 = u.unbind()
+    (u1, u2, u3, u4), all_u = u.unbind(), u.flatten(0, 1)
     r2, r3, r4, third = torch.empty_like(u).unbind()
-    all_x, s_t = x[:-1].unflatten(0, (config.steps, -1)).unbind(), s.mT.unbind()
-    stages = [(one, *one.unbind()) for one in s.unbind()]
+    all_x = x[:-1].unflatten(0, (config.steps, -1)).flatten(1, 2).unbind()
+    stages, s_t = [(one, *one.unbind()) for one in s.unbind()], s.flatten(1, 2).mT.unbind()
     for step in reversed(range(config.steps)):
         every, s1, s2, s3, s4 = stages[step]
         field.prepare(every)
@@ -205,7 +208,7 @@ def pull_back(config: FlowConfig, field: Field, x: Tensor, s: Tensor, y_bar: Ten
         torch.mm(field.pull(1, torch.add(third, r3, alpha=1 / 2, out=u2), s2), field.back, out=r2)
         z1 = field.pull(0, torch.add(u4, r2, alpha=1 / 2, out=u1), s1)
         y_bar.add_(r4.add_(r3).add_(r2)).addmm_(z1, field.back)
-        field.accumulate(s_t[step], u, all_x[step])
+        field.accumulate(s_t[step], all_u, all_x[step])
 
 
 def make_field(config: FlowConfig, theta: Tensor, data: Data) -> Field:

@@ -193,7 +193,7 @@ MISTAKES = {
     "dotted": (
         "function loss(params, data)\n    data.y .= 2 .* data.y\n    return sum(params.x) * sum(data.y)\nend\n",
         "on_julia.jl",
-        "",
+        "work on a copy",
     ),
     "package": (
         "\nusing NoSuchPackage\nloss(params, data) = 1.0\n",

@@ -125,5 +125,6 @@ class Fitting:
 
     def _save(self, theta: Array, results: Arrays) -> None:
         draft = self.path.with_name(self.path.stem + ".partial.npz")
-        npz.write(draft, results | {"theta": theta, "losses": np.array(self.losses)})
+        own: Arrays = {"theta": theta, "losses": np.array(self.losses)}
+        npz.write(draft, own | results | own)  # an output of their name is none
         draft.replace(self.path)

@@ -190,11 +190,6 @@ MISTAKES = {
         "on_julia.jl:1: Mutating arrays is not supported",
         "--engine forwarddiff, or --engine mooncake",
     ),
-    "dotted": (
-        "function loss(params, data)\n    data.y .= 2 .* data.y\n    return sum(params.x) * sum(data.y)\nend\n",
-        "on_julia.jl",
-        "work on a copy",
-    ),
     "package": (
         "\nusing NoSuchPackage\nloss(params, data) = 1.0\n",
         "on_julia.jl:2: the package NoSuchPackage is not installed; julia --project=",

@@ -124,9 +124,7 @@ def test_what_is_only_called_alike_is_no_gradient(folder: Folder, text: str) -> 
 
 def test_the_settings_of_a_run_are_not_the_models(folder: Folder, own: Own) -> None:
     """A file may set what it likes when it is imported: threads and precision stay those that the run was asked for."""
-    import jax
-    import torch
-
+    jax, torch = pytest.importorskip("jax"), pytest.importorskip("torch")
     before = torch.get_num_threads()
     threads = f"import torch\n\ntorch.set_num_threads({before + 1})\n"
     update = "jax.config.update({}, {})\n"

@@ -30,12 +30,12 @@ for (name, T) in pairs(DTYPES)
 end
 
 """
-    told(error, backtrace, folder; place = folder) -> String
+    told(error, backtrace, folder) -> String
 
-An exception in the words of who wrote the files in `folder`: file and line, or `place` where no line of theirs is known, the
-message, and what may mend it.
+An exception in the words of who wrote the files in `folder`: file and line, the message, and what may mend it.
 """
-function told(error, backtrace, folder::AbstractString; place::AbstractString = folder)
+function told(error, backtrace, folder::AbstractString)
+    place = folder
     while error isa LoadError
         startswith(error.file, folder) && (place = "$(error.file):$(error.line)")
         error = error.error
@@ -104,8 +104,6 @@ end
 function hint(error, text)
     occursin("Mutating arrays is not supported", text) &&
         return "; Zygote cannot differentiate what writes into an array; $ANOTHER_ENGINE"
-    occursin("no method matching Val(::Symbol)", text) && # what Zygote makes of `a.b .= c`
-        return "; `data.x .= …` writes into an array, which Zygote cannot differentiate; work on a copy"
     occursin("try/catch is not supported", text) && return "; $ANOTHER_ENGINE"
     occursin("Can't differentiate", text) && return "; Zygote does not know it; $ANOTHER_ENGINE"
     occursin("Output should be scalar", text) && return "; loss must return one number: sum it, or take its mean"

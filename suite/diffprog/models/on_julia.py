@@ -114,7 +114,7 @@ class Model:
                 self._no_number(*models.described(found.loss))
             if julia.isa(found, models.Fault):
                 raise Fault(f"{self.where}: {found.text}") from error
-            raise Fault(str(models.told(found, error.backtrace, str(self.folder), place=self.where))) from error
+            raise Fault(str(models.told(found, error.backtrace, str(self.folder)))) from error
 
     def _no_number(self, shape: tuple[int, ...], kind: str, dtype: str) -> None:
         try:

@@ -15,7 +15,7 @@ from diffprog.backends.base import Trainer
 from diffprog.errors import UsageError
 from diffprog.models import declaring, on_julia
 from diffprog.records import npz
-from diffprog.run import fits
+from diffprog.run import environment, fits
 from diffprog.worker.fitting import Fitting
 from tests.models.conftest import BY_HAND, JAX, LINE, NUMPY, TASK, TORCH, Folder, Own
 
@@ -125,7 +125,7 @@ def test_what_is_only_called_alike_is_no_gradient(folder: Folder, text: str) -> 
 def test_the_settings_of_a_run_are_not_the_models(folder: Folder, own: Own) -> None:
     """A file may set what it likes when it is imported: threads and precision stay those that the run was asked for."""
     jax, torch = pytest.importorskip("jax"), pytest.importorskip("torch")
-    before = torch.get_num_threads()
+    before = environment.cores()  # so many threads a run within this process has
     threads = f"import torch\n\ntorch.set_num_threads({before + 1})\n"
     update = "jax.config.update({}, {})\n"
     bits = update.format("'jax_enable_x64'", False) + update.format("'jax_default_matmul_precision'", "'bfloat16'")

@@ -1,4 +1,4 @@
-"""Functions given from Python, compared at given arrays: `diffprog.check_gradients`; see docs/own-tasks.md.
+"""Functions given from Python, compared at given arrays: `diffprog.check_gradients`; see docs/check-gradients.md.
 
 Nothing here imports a framework, but for ``torch_side`` and ``jax_side``.
 """

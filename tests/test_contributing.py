@@ -145,15 +145,10 @@ def julia_copy(copy: Path) -> Iterator[Path]:
     To precompile the workload of all tasks takes minutes, and their tests run elsewhere. What is to be shown here is
     that the page's own lines work.
     """
-    of_the_page = changes((ROOT / "CONTRIBUTING.md").read_text())
-    (entry,) = (change for change in of_the_page if change.path == "julia/src/precompile.jl")
-    added = "".join(line[1:] for line in entry.text.splitlines(keepends=True) if line[0] == "+")
     workload = copy / "julia/src/precompile.jl"
     kept, separator, _ = workload.read_text().partition("@setup_workload begin\n")
     assert separator
-    workload.write_text(
-        f"{kept}@compile_workload begin\n        for T in (Float64, Float32)\n{added}        end\nend\n"
-    )
+    workload.write_text(f"{kept}@compile_workload begin\n    {TASK}_workload()\nend\n")
     tests = copy / "julia/test/runtests.jl"
     others = re.compile(rf'^ *@testset "(?!{TASK}")\w+" include\(.*\n', re.MULTILINE)
     tests.write_text(others.sub("", tests.read_text()))

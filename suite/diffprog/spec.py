@@ -83,7 +83,7 @@ class Layout:
         return parts
 
     def name_of(self, index: int) -> str:
-        """The name of one component of θ, such as ``W[3,5]``.
+        """The name of one component of θ, such as ``W[3,5]``, or that of a number alone.
 
         Raises:
             IndexError: if ``index`` is not in ``range(P)``.

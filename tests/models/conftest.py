@@ -134,3 +134,39 @@ def own(tmp_path: Path) -> Own:
         return running.run(plan.cells(asked))
 
     return run
+
+
+LINE = """\
+import numpy as np
+
+
+def draw(seed):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(20, 3))
+    data = {"X": X, "y": X @ np.array([1.0, -2.0, 0.5]) + 0.1 * rng.normal(size=20)}
+    return {"w": rng.normal(size=3), "b": 0.5}, data
+"""
+BY_HAND = """\
+def rest(params, data):
+    return data["X"] @ params["w"] + params["b"] - data["y"]
+
+
+def loss(params, data):
+    return (rest(params, data) ** 2).mean()
+
+
+def gradient(params, data):
+    r = rest(params, data)
+    return (r**2).mean(), {"w": 2 * data["X"].T @ r / r.size, "b": 2 * r.mean()}
+
+
+def outputs(params, data):
+    return {"rest": rest(params, data)}
+"""
+"""A straight line in NumPy with its gradient by hand: a model whose workers start at once."""
+
+
+@pytest.fixture
+def line(folder: Folder) -> Path:
+    """The folder of a model that one quick backend computes."""
+    return folder("line", task=LINE, numpy=BY_HAND)

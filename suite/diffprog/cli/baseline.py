@@ -44,13 +44,20 @@ def write(
     folder: Where = None,
     threads: Threads = 1,
     time_limit: TimeLimit = 900.0,
+    julia_exe: JuliaExe = None,
+    julia_project: JuliaProject = None,
+    config_file: ConfigFile = None,
 ) -> None:
     """Compute the reference's values, gradients, jvps and hvps, and write them down.
 
     Holds sizes tiny and small, seed 0, of every case with few enough parameters. Nothing is written unless the
-    reference agrees with finite differences and closed forms.
+    reference agrees with finite differences and closed forms. A task of your own has no reference: the first of its
+    backends that agrees with finite differences is taken, and all are computed.
 
-    Example: `diffprog baseline write --task qcbm`
+    Examples:
+    `diffprog baseline write --task qcbm`
+
+    `diffprog baseline write --task ./wine`
     """
     chosen = models.named(names(task)) or tasks.NAMES
     sizes = names(size) or ("tiny", "small")
@@ -58,9 +65,12 @@ def write(
     plan.check_names("size", sizes, SIZES)
     cases = golden.cases(chosen, sizes)
     if not cases:
-        raise UsageError(f"every case of these sizes has more than {golden.MOST_PARAMETERS} parameters")
+        raise UsageError(
+            f"every case of these sizes has more parameters than a baseline holds: {golden.MOST_PARAMETERS}, of a task "
+            f"of your own {golden.MOST_OF_A_USER}"
+        )
     cells = [cell for case in cases for cell in golden.candidates(case)]
-    search = find_julia_for({cell.backend for cell in cells}, None, None, None)
+    search = find_julia_for({cell.backend for cell in cells}, julia_exe, julia_project, config_file)
     settings = driver.Settings(threads=threads, samples=0, time_limit=time_limit, julia=search)
     folder = folder or _beside(chosen)
     with TemporaryDirectory() as work, progress_bars() as bars:

@@ -10,7 +10,7 @@ import typer
 from diffprog.cli import comment, options
 from diffprog.cli.console import names, out
 from diffprog.cli.options import Names
-from diffprog.run import plan
+from diffprog.run import models, plan
 from diffprog.spec import DEVICES, PRECISIONS
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ def compare(
     plan.check_names("precision", names(precision), PRECISIONS)
     plan.check_names("device", names(device), DEVICES)
     plan.check_names("verdict to fail on", names(fail_on), ("slower",))
+    for folder in (run_a, run_b):
+        models.recall(folder)  # for the names of parameters
     found = comparison.compare(run_a, run_b, Options(effect / 100, p, names(device), names(precision)))
     show(found, markdown)
     raise typer.Exit(found.exit_code(fail_on_slower=fail_on is not None))

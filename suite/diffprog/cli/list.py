@@ -44,9 +44,10 @@ def _named(chosen: list[str]) -> Iterator[tuple[str, str]]:
 
 def _all() -> Iterator[tuple[str, str]]:
     """All tasks that need not be named, with where they come from; what a distribution brings and is none is told."""
+    points = models.installed()  # two of one name are refused before anything is shown
     for name in tasks.NAMES:
         yield name, models.SUITE
-    for point in models.installed():
+    for point in points:
         try:
             yield models.add(point), models.origin(point)
         except UsageError as error:

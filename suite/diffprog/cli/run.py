@@ -46,11 +46,13 @@ from diffprog.cli.options import (  # fmt: skip
 )
 from diffprog.cli.workers import workers as started_by
 from diffprog.errors import UsageError
-from diffprog.records.cells import Record
+from diffprog.records.cells import Journal, Record
 from diffprog.run import driver, installation, plan, variables
+from diffprog.run import models as kept
 from diffprog.run.budget import Budgeted
 from diffprog.run.installation import Installation
 from diffprog.run.references import take as take_references
+from diffprog.run.versus import BEFORE
 from diffprog.spec import BACKENDS, Cell
 
 LEAST_SAMPLES = 9
@@ -153,7 +155,7 @@ def run(
         raise UsageError("--remeasure is about the records of an earlier run: it goes with --resume")
     other = _other(versus, workers, fail_on, markdown)
     request = plan.Request(
-        tasks=models.named(names(task)),
+        tasks=models.named(names(task)) or (_held(folder) if resume else None),
         variants=names(variant),
         sizes=names(size) or None,
         backends=names(backend),
@@ -192,6 +194,15 @@ def run(
     show(folder, records, report=report)
     _missing(records, required)
     raise typer.Exit(driver.exit_code(records, required))
+
+
+def _held(folder: Path | None) -> tuple[str, ...] | None:
+    """The tasks of a run that is to be completed, where users' models are among them; None: all that the suite has."""
+    if folder is None:
+        return None
+    homes = [home for home in (folder, folder / BEFORE) if kept.held(home)]
+    records = [record for home in homes for record in Journal(home).read(mend=True)]
+    return tuple(dict.fromkeys(record.task for record in records)) or None
 
 
 def _missing(records: Sequence[Record], required: Sequence[str]) -> bool:

@@ -150,13 +150,16 @@ def task(folder: Path) -> Task:
         fit=_fit(made, where, variants, sizes, inputs),
         backends=present,
         sizes=sizes,
-        limits=(NO_EXPERT, NO_CIRCUIT, *(() if by_hand or "numpy" not in present else _BY_VALUE)),
+        limits=(NO_EXPERT, NO_CIRCUIT, *(_BY_HAND if by_hand else _BY_VALUE if "numpy" in present else ())),
         by_hand=False,
         folder=folder.resolve(),
     )
 
 
 NO_GRADIENT = "on_numpy.py has no gradient(params, data): NumPy differentiates nothing, and takes part by its value"
+_BY_HAND = (
+    Limit("numpy", "hand", ("jvp", "hvp"), "NumPy differentiates nothing: only the gradient is written by hand"),
+)
 _BY_VALUE = (Limit("numpy", "hand", ("gradient", "jvp", "hvp"), NO_GRADIENT),)
 
 

@@ -71,7 +71,7 @@ def planned(request: Request) -> list[FitRecord]:
             )
             for backend in task.backends
             if (request.backends is None or backend in request.backends)
-            and not (task.folder and backend == "numpy" and any(limit.engine == "hand" for limit in task.limits))
+            and not (backend == "numpy" and plan.value_alone(task))
             for optimiser in request.optimisers or OPTIMISERS
         ]  # fmt: skip
     return found

@@ -83,7 +83,7 @@ def candidates(case: Case) -> list[Cell]:
     request = plan.Request(
         tasks=(case.task,), variants=(case.variant,), sizes=(case.size,), operators=OPERATORS, seeds=(case.seed,)
     )
-    return [cell for cell in plan.cells(request) if cell.operator != "value"]
+    return [cell for cell in plan.cells(request) if cell.operator != "value" and not tasks.limit(cell)]
 
 
 def _leading(records: Sequence[Record]) -> list[Record]:
@@ -140,7 +140,7 @@ def check(
         UsageError: if a baseline is missing, stale or not to be believed, or none has a case of the request.
     """
     found = {name: baselines.read(folder, name) for name in request.tasks or tasks.NAMES}
-    asked = plan.cells(request)
+    asked = [cell for cell in plan.cells(request) if tasks.get(cell.case.task).by_hand or not tasks.limit(cell)]
     for case in dict.fromkeys(cell.case for cell in asked):
         _check_holds(folder, found[case.task], case)
     cells = [cell for cell in asked if _known(found[cell.case.task], cell.case)]

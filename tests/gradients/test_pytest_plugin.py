@@ -109,7 +109,7 @@ def test_a_session_that_does_not_use_it_has_nothing_of_it(
         def test_imports():
             assert not {"numpy", "jax", "torch", "scipy", "msgspec"} & set(sys.modules)
             ours = {name for name in sys.modules if name.startswith("diffprog")}
-            assert ours == {"diffprog", "diffprog.pytest_plugin"}
+            assert ours == {"diffprog", "diffprog.version", "diffprog.pytest_plugin"}
         """
     )
     own = ("-p", "diffprog.pytest_plugin")

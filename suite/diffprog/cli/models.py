@@ -34,9 +34,12 @@ SUITE = "the suite"
 def name_of(asked: str) -> str:
     """The name of one task, a folder or a name; see `named`."""
     if looks_like_a_folder(asked):
-        return tasks.add(Path(asked).expanduser()).name
+        try:
+            return tasks.add(Path(asked).expanduser()).name
+        except RuntimeError as error:  # nobody is called so
+            raise UsageError(f"the folder {asked!r} cannot be looked up ({error})") from None
     points = [point for point in installed() if point.name == asked]
-    here = (Path(asked) / DECLARATION).is_file()
+    here = _is_there(Path(asked) / DECLARATION)
     if here and (points or asked in tasks.NAMES):
         other = origin(points[0]) if points else SUITE
         raise UsageError(
@@ -44,9 +47,17 @@ def name_of(asked: str) -> str:
         )
     if points and asked not in tasks.known():
         return add(points[0])
-    if asked not in tasks.known() and Path(asked).is_dir():  # a name that is none, of a folder that is there
+    if asked not in tasks.known() and _is_there(Path(asked)):  # a name that is none, of a folder that is there
         return tasks.add(Path(asked)).name
     return asked
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is such a file or folder; a name that can be none is not there."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def origin_of(name: str) -> str:

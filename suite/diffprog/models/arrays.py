@@ -138,7 +138,7 @@ def column_major(arrays: Arrays, shapes: Shapes) -> Arrays:
 
 def to_columns(array: Array) -> Array:
     """The array's transpose in C order: its own memory in Fortran's, which Julia sees in the array's shape."""
-    return np.ascontiguousarray(array.T)
+    return np.ascontiguousarray(array.T).reshape(array.shape[::-1])  # which of a number would make a vector
 
 
 def theta_to_columns(theta: Array, shapes: Shapes) -> Array:

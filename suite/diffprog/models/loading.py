@@ -48,6 +48,13 @@ def backends(folder: Path) -> tuple[str, ...]:
 
 def check(folder: Path) -> None:
     """Raises UsageError where the folder is none, or no task."""
+    try:
+        folder.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"{str(folder)[:200]!r} cannot be looked up ({why})") from None
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
         raise UsageError(f"{folder} {what}; `diffprog new {folder.name or 'NAME'}` makes the folder of a task")

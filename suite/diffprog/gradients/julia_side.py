@@ -22,6 +22,7 @@ from diffprog.interop import BridgeError, JuliaError, JuliaFunction, Loaded
 from diffprog.interop.worker import Worker
 from diffprog.models import arrays, checking
 from diffprog.models.loading import Fault
+from diffprog.models.on_julia import spelt
 from diffprog.spec import Array
 
 USUAL = {"gradient": "zygote", "jvp": "forwarddiff", "hvp": "zygote"}
@@ -45,7 +46,9 @@ class JuliaSide:
         self.where = self._file or SOURCE
         self._shapes, self._precision, self._budget = given.shapes, precision, budget
         self._theta0 = given.theta
-        self._data = {f"data__{name}": arrays.to_columns(x) for name, x in in_precision(given.data, precision).items()}
+        self._data = {
+            f"data__{spelt(name)}": arrays.to_columns(x) for name, x in in_precision(given.data, precision).items()
+        }
         self._loaded: dict[str, Loaded] = {}
         self._route = worker()
         self.value_at(given.theta)
@@ -64,7 +67,7 @@ class JuliaSide:
                 "source": self._source,
                 "precision": self._precision,
                 "engine": engine,
-                "shapes": "\n".join(" ".join([name, *map(str, shape)]) for name, shape in self._shapes),
+                "shapes": "\n".join(" ".join([spelt(name), *map(str, shape)]) for name, shape in self._shapes),
             }
             function = JuliaFunction("given_loss", texts | self._data | {"theta": self._there(self._theta0)})
             self._loaded[engine] = self._route.load(function)

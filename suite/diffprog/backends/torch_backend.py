@@ -112,6 +112,10 @@ class TorchBackend:
             if on_gpu:
                 torch.cuda.synchronize()
 
+        def fetch(result: Any) -> tuple[float, Array]:
+            found = result[1] if named is None else torch_named.filled(result[1], params)
+            return float(result[0].item()), in_a_row(found, lambda x: x.cpu().numpy(), params)
+
         def loop(function: Any, *arguments: Any) -> Any:
             def run(calls: int) -> float:
                 start = perf_counter()
@@ -128,7 +132,7 @@ class TorchBackend:
             derivative=partial(derivative, *arguments),
             synchronise=synchronise,
             fetch_value=lambda result: float(result.item()),
-            fetch=lambda result: (float(result[0].item()), in_a_row(result[1], lambda x: x.cpu().numpy(), params)),
+            fetch=fetch,
             value_at=lambda x: float(functions.value(torch.as_tensor(x).to(theta), data).item()),
             gradient_at=lambda x: functions.gradient(torch.as_tensor(x).to(theta), data)[1].cpu().numpy(),
             outputs=lambda: {name: x.cpu().numpy() for name, x in functions.outputs(theta, data).items()},

@@ -21,20 +21,25 @@ Params = dict[str, Any]
 def build(named: Named, ask: Ask) -> tuple[Function, Function]:
     """The value, of ``(params, data)``, and the derivative, of that or of ``(params, data, v)`` with v by name, too.
 
-    A gradient and an hvp come by name.
+    A gradient and an hvp come by name; None is that of a parameter on which the loss does not depend.
 
     Raises:
         Unsupported: if the engine has no such form.
     """
-    value: Function = torch.no_grad()(named.loss)
+    loss = named.loss
+
+    def value(params: Params, data: Any) -> Any:
+        with torch.no_grad():  # half the price of it as a decorator
+            return loss(params, data)
+
     operator = "gradient" if ask.operator == "value" else ask.operator
     if ask.engine == EXPERT:
         raise Unsupported("no expert form of this task and method is written")
     if ask.engine == "compile":
-        return torch_engines.compile_of(named.loss, operator)
+        return torch_engines.compile_of(loss, operator)
     if ask.engine == "func":
-        return value, torch_engines.FUNC[operator](named.loss)
-    derivative = EAGER[operator](named.loss)
+        return value, torch_engines.FUNC[operator](loss)
+    derivative = EAGER[operator](loss)
     if ask.engine == "cudagraph":
         return torch_cuda.captured(torch, value), torch_cuda.captured(torch, derivative)
     return value, derivative
@@ -47,10 +52,17 @@ def leaves(params: Params, ask: Ask) -> Params:
     return {name: x.detach().requires_grad_() for name, x in params.items()}
 
 
+def filled(derivative: Any, params: Params) -> Any:
+    """A derivative by name with zeros where there is None."""
+    if not isinstance(derivative, dict):
+        return derivative
+    return {name: torch.zeros_like(params[name]).detach() if x is None else x for name, x in derivative.items()}
+
+
 def gradient(loss: Function) -> Function:
     def both(params: Params, data: Any) -> tuple[Any, Params]:
         value = loss(params, data)
-        slopes = torch.autograd.grad(value, tuple(params.values()), materialize_grads=True)
+        slopes = torch.autograd.grad(value, tuple(params.values()), allow_unused=True)
         return value.detach(), dict(zip(params, slopes, strict=True))
 
     return both

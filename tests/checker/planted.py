@@ -389,7 +389,7 @@ IN_CODE: dict[str, dict[str, list[tuple[str, str]]]] = {
         "wrong sign": [("hop = np.cos(b / 2), -1j * np.sin(b / 2)", "hop = np.cos(b / 2), 1j * np.sin(b / 2)")],
         "transposed factor": [("[matrix.conj().swapaxes(-1, -2) for", "[matrix.conj() for")],
         "one layer too few": [
-            ("for layer in range(depth, -1, -1):", "moments[0] = 0\n        for layer in range(depth, 0, -1):")
+            ("for layer in range(depth, -1, -1):", "moments[0] = 0\n    for layer in range(depth, 0, -1):")
         ],
     },
     "trg": {
@@ -415,10 +415,10 @@ IN_CODE: dict[str, dict[str, list[tuple[str, str]]]] = {
 
 
 MODULES = {
-    "flow": ("field", "runge_kutta", "reference"),
-    "eigensolver": ("reference",),
-    "qcbm": ("simulation", "reference"),
-    "trg": ("network", "reference"),
+    "flow": ("tasks.flow.field", "tasks.flow.runge_kutta", "tasks.flow.reference"),
+    "eigensolver": ("tasks.eigensolver.reference",),
+    "qcbm": ("circuits.states", "tasks.qcbm.reference"),
+    "trg": ("tasks.trg.network", "tasks.trg.reference"),
 }
 """What a reference is made of, each after what it imports."""
 
@@ -429,7 +429,7 @@ def mutant(task: str, old: str, new: str) -> ModuleType:
     Raises:
         ValueError: if no source has such a piece.
     """
-    names = [f"diffprog.tasks.{task}.{module}" for module in MODULES[task]]
+    names = [f"diffprog.{module}" for module in MODULES[task]]
     origins = [spec.origin for name in names if (spec := find_spec(name)) is not None and spec.origin is not None]
     sources = [Path(origin).read_text(encoding="utf-8") for origin in origins]
     if not any(old in source for source in sources):

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from diffprog import tasks
+from diffprog.circuits import tables
 from diffprog.declaration import Demand, Task
 from diffprog.spec import SIZES
 from diffprog.tasks.eigensolver import demand as eigensolver
 from diffprog.tasks.eigensolver import hamiltonian
-from diffprog.tasks.qcbm import circuit
 from diffprog.tasks.qcbm import demand as qcbm
 from diffprog.tasks.qcbm.problem import QcbmConfig
 from diffprog.tasks.trg import demand as trg
@@ -131,7 +131,7 @@ def test_a_circuit_and_kernel_that_take_so_many_operations_are_right(variant: st
     inputs = task.draw(config, 0)
     theta, n, size = inputs.pop("params"), config.qubits, 1 << config.qubits
     table = np.zeros((config.depth + 1) * n * 3)
-    table[circuit.angle_slots(n, config.depth)] = theta
+    table[tables.angle_slots(n, config.depth)] = theta
     angles = table.reshape(config.depth + 1, n, 3)
     spins = 1 - 2 * (np.arange(size)[:, None] >> np.arange(n) & 1)
     flops, state, basis = 0, np.ones(size, np.complex128), np.arange(size)

@@ -66,12 +66,10 @@ def pauli_elements(qubits: int) -> tuple[Array, Array]:
     return np.stack([flipped, flipped, same], axis=1), np.stack([np.ones_like(sign), 1j * sign, sign], axis=1)
 
 
-@cache
-def hamming_distances(qubits: int) -> Array:
-    """Number of differing bits of all pairs of k-bit words: shape (2ᵏ, 2ᵏ), int64."""
-    words = np.arange(2**qubits)
-    differing = (words[:, None] ^ words)[..., None] >> np.arange(qubits) & 1
-    return np.asarray(differing.sum(axis=-1))
+def ring(qubits: int) -> Array:
+    """(0,1)(2,3)…, then (1,2)(3,4)…(n−1,0): shape (n, 2), int64. One qubit has no pair."""
+    first = [*range(0, qubits, 2), *range(1, qubits, 2)] if qubits > 1 else []
+    return np.array([(i, (i + 1) % qubits) for i in first], dtype=np.int64).reshape(-1, 2)
 
 
 def circuit_bytes(qubits: int, depth: int, itemsize: int) -> int:
@@ -109,7 +107,7 @@ class Tally:
         return counted
 
     def work(self, parameters: int, rotations: int, cnots: Array, gather: Array) -> dict[str, int]:
-        """The invariants of ``diffprog.tasks.qcbm.problem.work``.
+        """Counts of one circuit: ``parameters`` and ``rotations`` are given, the rest is what was passed through.
 
         Raises:
             ValueError: if ``gather``, which the layers apply, is not the composition of ``cnots``: the count would lie.

@@ -30,6 +30,7 @@ from diffprog.circuits.states import (
     layers_of,
     overlaps,
     rotate,
+    summed,
 )
 from diffprog.spec import Array
 
@@ -61,16 +62,6 @@ def generators(turns: Array, parts: tuple[range, ...], dtype: np.dtype[Any]) -> 
     return found
 
 
-def generate(matrices: Matrices, state: Array) -> Array:
-    """𝒢ψ for ψ (2ⁿ,): each group's generator on its own qubits, added up."""
-    total, right = np.zeros_like(state), 1
-    for matrix in matrices:
-        size = len(matrix)
-        total += (matrix @ state.reshape(-1, size, right)).ravel()
-        right *= size
-    return total
-
-
 class Path(NamedTuple):
     """The circuit along θ + t v: angles and their tangents (d+1, n, 3), and each layer's U and 𝒢."""
 
@@ -97,7 +88,7 @@ def evolve(along: Path, gather: Array) -> Iterator[tuple[Array, Array]]:
         if index:
             state, state_dot = entangle(state, gather), entangle(state_dot, gather)
         state = rotate(matrices, state)
-        state_dot = rotate(matrices, state_dot) + generate(turning, state)
+        state_dot = rotate(matrices, state_dot) + summed(turning, state)
         yield state, state_dot
 
 
@@ -113,7 +104,7 @@ def sweep_back(along: Path, gather: Array, kept: list[tuple[Array, Array]], bar:
         moments_dot[layer] = overlaps(psi_dot, bar, parts) + overlaps(psi, bar_dot, parts)
         if layer:
             undo = adjoint_of(along.layers[layer])
-            bar_dot = entangle(rotate(undo, bar_dot - generate(along.turning[layer], bar)), inverse)
+            bar_dot = entangle(rotate(undo, bar_dot - summed(along.turning[layer], bar)), inverse)
             bar = entangle(rotate(undo, bar), inverse)
     turned = np.einsum("lqga,lqa->lqg", axes_jvp(along.table, along.table_dot), moments)
     return np.asarray(turned + np.einsum("lqga,lqa->lqg", axes(along.table), moments_dot))

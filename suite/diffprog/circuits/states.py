@@ -67,6 +67,16 @@ def rotate(matrices: Matrices, state: Array) -> Array:
     return state.reshape(shape)
 
 
+def summed(matrices: Matrices, state: Array) -> Array:
+    """Σ_g A_g ψ for ψ (..., 2ⁿ): each group's matrix (2ᵏ, 2ᵏ) on its own qubits alone, added up."""
+    total, right = np.zeros_like(state), 1
+    for matrix in matrices:
+        size = len(matrix)
+        total += (matrix @ state.reshape(-1, size, right)).reshape(state.shape)
+        right *= size
+    return total
+
+
 def adjoint_of(matrices: Matrices) -> Matrices:
     return [matrix.conj().swapaxes(-1, -2) for matrix in matrices]
 

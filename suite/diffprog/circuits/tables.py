@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from diffprog.spec import Array
+from diffprog.spec import Array, Block, Layout
 
 LARGEST_GROUP = 5
 """Qubits whose rotations are merged into one matrix: larger ones cost more to build and to apply than they save in
@@ -31,6 +31,12 @@ def angle_slots(qubits: int, depth: int) -> Array:
     present[0, :, 0] = False
     present[depth, :, 2] = False
     return np.flatnonzero(present)
+
+
+def layout(qubits: int, depth: int) -> Layout:
+    """Of θ: layer by layer, each (qubit, gate); the first and the last layer lack one Rz a qubit."""
+    gates = [2, *[3] * (depth - 1), 2]
+    return Layout(tuple(Block(f"layer{layer}", (qubits, count)) for layer, count in enumerate(gates)))
 
 
 def permutation(cnots: Array, qubits: int) -> Array:
@@ -50,6 +56,16 @@ def groups(qubits: int) -> tuple[range, ...]:
     """The qubits cut into consecutive groups of nearly equal size, the least significant first."""
     edges = np.linspace(0, qubits, math.ceil(qubits / LARGEST_GROUP) + 1).round().astype(int).tolist()
     return tuple(range(a, b) for a, b in pairwise(edges))
+
+
+@cache
+def flips(qubits: int) -> Array:
+    """Σ_q X_q of k qubits: shape (2ᵏ, 2ᵏ), float64."""
+    row = np.arange(2**qubits)
+    matrix = np.zeros((2**qubits, 2**qubits))
+    for qubit in range(qubits):
+        matrix[row, row ^ 1 << qubit] = 1
+    return matrix
 
 
 @cache

@@ -12,7 +12,7 @@ import numpy as np
 
 from diffprog.circuits import tables
 from diffprog.errors import UsageError
-from diffprog.spec import Array, Arrays, Block, Layout
+from diffprog.spec import Array, Arrays, Layout
 from diffprog.tasks.qcbm import targets
 
 
@@ -69,9 +69,7 @@ def configure(variant: str, size: str) -> QcbmConfig:
 
 
 def layout(config: QcbmConfig) -> Layout:
-    """Layer by layer, each (qubit, gate); the first and the last layer lack one Rz a qubit."""
-    gates = [2, *[3] * (config.depth - 1), 2]
-    return Layout(tuple(Block(f"layer{layer}", (config.qubits, count)) for layer, count in enumerate(gates)))
+    return tables.layout(config.qubits, config.depth)
 
 
 def target(config: QcbmConfig) -> Array:

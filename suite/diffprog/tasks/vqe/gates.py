@@ -15,7 +15,7 @@ from diffprog.tasks.vqe.problem import VqeConfig, bonds
 class Gates:
     """Gates e^{−iaP}, one an entry, int64: ``kinds`` 0 (P = Z_iZ_j, of a phase) or 1 (P = X, of a mixer).
 
-    ``layers`` is where it acts; ``bonds`` the number of its bond, 0 for a mixer's; ``qubits`` its qubit, 0 for a phase's.
+    ``layers`` is where it acts; ``bonds`` the number of its bond, ``qubits`` its qubit; 0 for the other kind's.
     """
 
     depth: int

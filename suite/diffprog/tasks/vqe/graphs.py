@@ -1,8 +1,8 @@
 """Bonds: rings, and four triangle-free cubic graphs. Host-side.
 
-Sources: Coxeter, "Self-dual configurations and regular graphs", Bull. AMS 56, 413 (1950), and Watkins, J. Combin.
-Theory 6, 152 (1969): the generalised Petersen graphs G(n, k); G(5, 2) is Petersen's, G(8, 3) Möbius and Kantor's, G(10, 2) the
-dodecahedron's.
+Sources: Coxeter, "Self-dual configurations and regular graphs", Bull. AMS 56, 413 (1950); Watkins, J. Combin. Theory 6,
+152 (1969): the generalised Petersen graphs G(n, k), of which G(5, 2) is Petersen's own, G(8, 3) Möbius and Kantor's,
+G(10, 2) the dodecahedron's.
 """
 
 from __future__ import annotations

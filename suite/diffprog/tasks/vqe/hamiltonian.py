@@ -1,8 +1,8 @@
 """Hψ without a matrix: every term moves or weighs amplitudes. States are (..., 2ⁿ), leading axes a batch.
 
-    `tfim`        H = ΣZ_iZ_{i+1} − ΣX_i = D − ΣX_i
-    `maxcut`      H = −Σ ½(1 − Z_iZ_j) = −D
-    `heisenberg`  H = Σ J (XX + YY + ZZ) = Σ J (2S − 1), where S exchanges the two qubits of a bond
+`tfim`        H = ΣZ_iZ_{i+1} − ΣX_i = D − ΣX_i
+`maxcut`      H = −Σ ½(1 − Z_iZ_j) = −D
+`heisenberg`  H = Σ J (XX + YY + ZZ) = Σ J (2S − 1), where S exchanges the two qubits of a bond
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 
 import numpy as np
 
@@ -48,13 +49,15 @@ def build(config: VqeConfig, method: str) -> Functions:
     def shifted(theta: Array, data: Arrays, chosen: gates.Gates, sign: int) -> Array:
         """L (B,) of circuits in which one gate has another angle: each of the chosen in turn."""
         gamma, beta = theta.reshape(2, -1)
+
+        def turned(angle: Array, own: Array) -> Array:
+            return np.asarray(angle * data["diagonal"] + own)
+
         turn = (sign * np.pi / 4 * chosen.kicks).astype(theta.dtype)
         joined = np.stack([graphs.signs(data["bonds"][bond], n) for bond in chosen.bonds]).astype(theta.dtype)
-        turns = [
-            lambda l=l: gamma[l] * data["diagonal"] + turn[:, l, None] * joined  # type: ignore[misc]
-            for l in range(depth)
-        ]
-        (state,) = deque(evolve(turns, mixers(beta[:, None] + sign * chosen.mixed(theta.dtype) * np.pi / 4)), maxlen=1)
+        turns = [partial(turned, gamma[layer], turn[:, layer, None] * joined) for layer in range(depth)]
+        mixed = (sign * np.pi / 4 * chosen.mixed(theta.dtype)).astype(theta.dtype)
+        (state,) = deque(evolve(turns, mixers(beta[:, None] + mixed)), maxlen=1)
         return expectation(state, apply(config, data, state))
 
     def parameter_shift(theta: Array, data: Arrays) -> tuple[Array, Array]:

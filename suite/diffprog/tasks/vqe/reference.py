@@ -9,11 +9,11 @@ Sources: Jones, Gacon, arXiv:2009.02823 and Luo et al., arXiv:1912.10877, sectio
 from __future__ import annotations
 
 from diffprog.spec import Functions
-from diffprog.tasks.vqe import reference_alternating, reference_rotations
 from diffprog.tasks.vqe.problem import VqeConfig
+from diffprog.tasks.vqe.reference_alternating import build as of_phases_and_mixers
+from diffprog.tasks.vqe.reference_rotations import build as of_rotations_and_cnots
 
 
 def build(config: VqeConfig, method: str) -> Functions:
     """The task's functions on NumPy arrays; data are the arrays of ``problem.draw`` without ``params``."""
-    of = reference_alternating if config.alternating else reference_rotations
-    return of.build(config, method)
+    return (of_phases_and_mixers if config.alternating else of_rotations_and_cnots)(config, method)

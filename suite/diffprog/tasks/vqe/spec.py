@@ -9,16 +9,8 @@ from diffprog.spec import Array
 from diffprog.tasks.vqe import bethe, cuts, fermions
 from diffprog.tasks.vqe.demand import demand
 from diffprog.tasks.vqe.limits import LIMITS
-from diffprog.tasks.vqe.problem import (
-    VqeConfig,
-    configure,
-    draw,
-    extent,
-    fit_inputs,
-    layout,
-    memory,
-    work,
-)
+from diffprog.tasks.vqe.problem import VqeConfig, configure, draw, extent, layout, memory, work
+from diffprog.tasks.vqe.start import draw_fit
 
 
 def closed_form(config: VqeConfig, inputs: Mapping[str, Array]) -> tuple[float, Array] | None:
@@ -53,7 +45,7 @@ TASK = Task(
     tolerance=1e-12,
     closed_form=closed_form,
     bound=bound,
-    fit=Fit(variants=("tfim", "heisenberg", "maxcut"), size="small", steps=1000, rate=0.05, draw=fit_inputs),
+    fit=Fit(variants=("tfim", "heisenberg", "maxcut"), size="small", steps=1000, rate=0.05, draw=draw_fit),
     engines={("julia", "value"): "yao", ("julia", "gradient"): "yao"},
     limits=LIMITS,
     goals={"adjoint": 4.0},

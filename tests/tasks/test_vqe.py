@@ -113,14 +113,14 @@ def textbook(config: VqeConfig, theta: Array) -> Array:
     n = config.qubits
     if config.alternating:
         pairs = [tuple(pair) for pair in problem.bonds(config).tolist()]
-        phases = sum(word(n, Z=pair) for pair in pairs)
+        phases = np.asarray(sum(word(n, Z=pair) for pair in pairs))
         if config.variant == "maxcut":
             phases = (len(pairs) * np.eye(2**n) - phases) / 2
-        mixer = sum(word(n, X=(q,)) for q in range(n))
+        mixer = np.asarray(sum(word(n, X=(q,)) for q in range(n)))
         state = np.full(2**n, 2 ** (-n / 2), complex)
         for gamma, beta in theta.reshape(2, -1).T:
             state = exponential(mixer, beta) @ exponential(phases, gamma) @ state
-        return state
+        return np.asarray(state)
     state, angles = np.eye(2**n, dtype=complex)[0], iter(theta)
     for layer in range(config.depth + 1):
         for qubit in range(n):
@@ -130,7 +130,7 @@ def textbook(config: VqeConfig, theta: Array) -> Array:
             for control, target in tables.ring(n).tolist():
                 idle = (np.eye(2**n) + word(n, Z=(control,))) / 2
                 state = (idle + (np.eye(2**n) - idle) @ word(n, X=(target,))) @ state
-    return state
+    return np.asarray(state)
 
 
 TEXTBOOK = [*(problem.configure(variant, "tiny") for variant in TASK.variants), ODD_GROUPS]

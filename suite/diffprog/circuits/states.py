@@ -151,4 +151,4 @@ def sweep_back(table: Array, layers: list[Matrices], gather: Array, kept: Sequen
             cotangent = entangle(rotate(undo, cotangent), inverse)
             psi = before.pop() if before else entangle(rotate(undo, psi), inverse)
     # dψ = −(i/2) m·σ ψ dθ, so dL = 2 Re <λ|dψ> = m · Im tr(σ R) dθ.
-    return np.einsum("lqga,lqa->lqg", axes(table), moments)
+    return np.asarray(np.einsum("lqga,lqa->lqg", axes(table), moments))

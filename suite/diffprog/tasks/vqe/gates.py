@@ -35,12 +35,12 @@ class Gates:
     @property
     def kicks(self) -> Array:
         """1 where a gate of a phase is: shape (gates, p), int64."""
-        return (1 - self.kinds)[:, None] * (self.layers[:, None] == np.arange(self.depth))
+        return np.asarray((1 - self.kinds)[:, None] * (self.layers[:, None] == np.arange(self.depth)))
 
     def mixed(self, kind: Any) -> Array:
         """1 where a gate of a mixer is: shape (gates, p, n)."""
         here = self.kinds[:, None] * (self.layers[:, None] == np.arange(self.depth))
-        return (here[:, :, None] * (self.qubits[:, None, None] == np.arange(self.width))).astype(kind)
+        return np.asarray(here[:, :, None] * (self.qubits[:, None, None] == np.arange(self.width)), dtype=kind)
 
 
 def every(config: VqeConfig) -> Gates:

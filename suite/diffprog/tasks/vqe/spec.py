@@ -26,8 +26,8 @@ def bound(config: VqeConfig) -> float:
     """The ground state energy; of `maxcut` minus the largest cut."""
     if config.variant == "maxcut":
         return -cuts.largest(config)
-    of = fermions if config.variant == "tfim" else bethe
-    return of.ground_energy(config.qubits)
+    of = fermions.ground_energy if config.variant == "tfim" else bethe.ground_energy
+    return of(config.qubits)
 
 
 TASK = Task(

@@ -47,8 +47,9 @@ def _depth(axes: Axes, config: VqeConfig, bound: float, inputs: Arrays, learned:
         axes.semilogy(np.arange(len(energies)), np.maximum(energies - bound, floor), "o-", markerfacecolor="none",
                       markersize=9 * 0.75**index, linewidth=2.4 * 0.7**index, color=style.colour(one.fit.backend),
                       label=f"{one.name}: {energies[-1]:.9f}")  # fmt: skip
-    name = "E₀" if config.variant == "tfim" else "−largest cut"
-    axes.set(title=f"{name} = {bound:.9f}", xlabel="pairs of layers", ylabel=f"energy − ({name})")
+    title = f"E₀ = {bound:.9f}" if config.variant == "tfim" else f"largest cut: {-bound:.0f} of {len(inputs['bonds'])}"
+    axes.set(title=title, xlabel="pairs of layers", xticks=range(config.depth + 1))
+    axes.set_ylabel("energy − E₀" if config.variant == "tfim" else "largest cut − mean cut")
     axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.18))
 
 

@@ -150,6 +150,21 @@ class Expert:
 
 
 @dataclass(frozen=True)
+class Named:
+    """A model of several parameters as its author calls it, which is what is timed: θ is cut before that.
+
+    ``cut(θ)`` are the parameters by name, in θ's order and on its memory where a framework's arrays can be;
+    ``loss(params, data)`` is the loss of them. ``gradient(params, data)`` is ``(loss, gradients)`` where they are
+    written by hand, and ``flat(gradients)`` makes them one array on the host; None where engines do both.
+    """
+
+    cut: Callable[[Any], dict[str, Any]]
+    loss: Callable[[Any, Any], Any]
+    gradient: Callable[[Any, Any], tuple[Any, Any]] | None = None
+    flat: Callable[[Any], Array] | None = None
+
+
+@dataclass(frozen=True)
 class Functions:
     """What a task gives a backend: plain functions of ``(theta, data)`` in the framework's own arrays.
 
@@ -161,8 +176,7 @@ class Functions:
     None where an engine makes them from ``loss``, or there are none. ``switches`` are by device what the task chose
     among the framework's algorithms, for the record. ``expert`` is the same loss and gradient for the engine of that
     name, None where there is no such form. ``check`` is asked once with ``(theta, data)``, before anything is timed; it
-    raises what is wrong with them. ``parts`` is ``gradient`` for a model of several parameters, differentiated by each
-    of them as its author would: θ is cut before, and not differentiated through. It is what is timed.
+    raises what is wrong with them. ``named`` is the same loss for what is timed, if it is one of several parameters.
     """
 
     value: Callable[[Any, Any], Any]
@@ -176,7 +190,7 @@ class Functions:
     switches: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     expert: Expert | None = None
     check: Callable[[Any, Any], None] | None = None
-    parts: Callable[[Any, Any], tuple[Any, tuple[Any, ...]]] | None = None
+    named: Named | None = None
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,15 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from diffprog import tasks
 from diffprog.backends.find_julia import Search
 from diffprog.drawing import style
 from diffprog.models import declaring
-from diffprog.records.cells import Journal
 from diffprog.report.run import pictures
-from diffprog.run import driver, plan
+from diffprog.run import driver, fits
 from tests.command_line import COMMANDS, call
 from tests.models.conftest import Own
 
@@ -51,13 +52,21 @@ def test_its_model_and_picture_are_right(shown: Path, own: Own, tmp_path: Path) 
 
 
 @pytest.mark.julia
-def test_its_julia_is_right(shown: Path, julia: Search, own: Own, tmp_path: Path) -> None:
-    own(shown, ["torch"])
-    running = driver.Run(tmp_path / "run", driver.Settings(samples=0, seconds=0.0, julia=julia))
-    running.start(resume=True)
-    running.run(plan.cells(plan.Request(("regression",), backends=("torch", "julia"))))
-    outcomes = {record.backend: (record.outcome, record.reason) for record in Journal(tmp_path / "run").read()}
-    assert outcomes == {"torch": ("ok", ""), "julia": ("ok", "")}
+def test_a_fit_in_julia_has_the_losses_of_torch(shown: Path, julia: Search, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    (shown / "on_jax.py").unlink()
+    running = fits.FitRun(tmp_path / "fit", driver.Settings(julia=julia, time_limit=300.0))
+    running.start()
+    asked = fits.Request(tasks.add(shown).name, optimisers=("adam", "lbfgs"), steps=60, rate=0.01)
+    found = running.run(fits.planned(asked))
+    assert [(fit.backend, fit.outcome) for fit in found] == [
+        (backend, "ok") for backend in ("torch", "julia") for _ in range(2)
+    ], [fit.reason for fit in found]
+    adam = next(fit for fit in found if fit.backend == "julia" and fit.optimiser == "adam")
+    assert adam.reference == "torch" and adam.deviation is not None and adam.deviation < 1e-8
+    with np.load(tmp_path / "fit" / adam.arrays) as ours, np.load(tmp_path / "fit" / found[0].arrays) as theirs:
+        np.testing.assert_allclose(ours["theta"], theirs["theta"], rtol=1e-6)
+        np.testing.assert_allclose(ours["probability"], theirs["probability"], rtol=1e-6)
 
 
 def test_its_commands_are_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

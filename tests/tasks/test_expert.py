@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from diffprog import tasks
-from diffprog.agree.tolerances import FLOAT32_FLOOR
 from diffprog.backends import get
 from diffprog.backends.base import Ask, Prepared
 from diffprog.errors import Unsupported
@@ -112,8 +111,8 @@ def test_float32_loses_no_more_than_autograd(task: str, variant: str) -> None:
     found = functions.expert.gradient(*single)
     assert found[0].dtype == found[1].dtype == functions.expert.value(*single).dtype == torch.float32
     eager = distance(functions.gradient(*single)[1].numpy(), truth)
-    # How products of a few numbers are rounded is the processor's: no more is asked than the suite asks of any backend.
-    assert distance(found[1].numpy(), truth) <= max(2 * eager, FLOAT32_FLOOR)
+    # Twice, but for how a processor's BLAS rounds products; sums over all rows in one go were 14 times as far on some.
+    assert distance(found[1].numpy(), truth) <= 4 * eager
 
 
 # What is planted in the equations is seen by the test above: each of these must be off by far more than rounding.

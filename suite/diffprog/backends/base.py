@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -160,11 +160,11 @@ def in_precision(inputs: Arrays, precision: str) -> Arrays:
     }
 
 
-def in_a_row(derivative: Any, fetch: Callable[[Any], Array]) -> Array:
-    """A derivative on the host; one in parts, such as a user's model has, as one flat array."""
-    if not isinstance(derivative, tuple):
+def in_a_row(derivative: Any, fetch: Callable[[Any], Array], order: Iterable[str] = ()) -> Array:
+    """A derivative on the host; one by name, such as a model's, as one flat array in that ``order``."""
+    if not isinstance(derivative, Mapping):
         return fetch(derivative)
-    return np.concatenate([fetch(part).reshape(-1) for part in derivative])
+    return np.concatenate([fetch(derivative[name]).reshape(-1) for name in order])
 
 
 def in_place(theta: Any, convert: Callable[[Array], Any] = np.asarray) -> Elsewhere:

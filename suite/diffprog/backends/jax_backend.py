@@ -83,12 +83,20 @@ class JaxBackend:
         theta = data.pop("params")
         if functions.check is not None:
             functions.check(theta, data)
-        value, gradient = jax.jit(functions.value), jax.jit(functions.gradient)
-        derivative = jax.jit(jax_engines.derivative(functions, ask.named(self.name, task)))
-        arguments: tuple[Any, ...] = (theta, data)
+        ask = ask.named(self.name, task)
+        named = functions.named
+        value, gradient = jax.jit(functions.value if named is None else named.loss), jax.jit(functions.gradient)
+        derivative = jax.jit(jax_engines.derivative(functions, ask))
+
+        def cut(x: Any) -> Any:
+            return x if named is None else named.cut(x)
+
+        params = cut(theta)
+        arguments: tuple[Any, ...] = (params if jax_engines.by_name(ask) else theta, data)
         if ask.operator in ("jvp", "hvp"):
-            arguments += (place(ask.direction),)
-        jax.block_until_ready(arguments)
+            direction = place(ask.direction)
+            arguments += (cut(direction) if jax_engines.by_name(ask) else direction,)
+        jax.block_until_ready((params, arguments))
 
         def loop(function: Any, *arguments: Any) -> Any:
             def run(calls: int) -> float:
@@ -100,21 +108,21 @@ class JaxBackend:
             return Bare(run, partial(function, *arguments))
 
         def elsewhere(call: Any, read: Callable[[Any], Any], x: Array) -> Any:
-            """Arrays cannot be written: the function that is timed gets another one in the place of ``theta``."""
-            other = place(x)
-            return read(call.func(*(other if argument is theta else argument for argument in call.args)))
+            """Arrays cannot be written: the function that is timed gets others in the place of ``theta``."""
+            first = place(x) if call.args[0] is theta else cut(place(x))
+            return read(call.func(first, *call.args[1:]))
 
         return Prepared(
-            value=partial(value, theta, data),
+            value=partial(value, params, data),
             derivative=partial(derivative, *arguments),
             synchronise=jax.block_until_ready,
             fetch_value=float,
-            fetch=lambda result: (float(result[0]), in_a_row(result[1], np.asarray)),
-            value_at=lambda x: float(value(place(x), data)),
+            fetch=lambda result: (float(result[0]), in_a_row(result[1], np.asarray, params)),
+            value_at=lambda x: float(value(cut(place(x)), data)),
             gradient_at=lambda x: np.asarray(gradient(place(x), data)[1]),
             outputs=lambda: {name: np.asarray(x) for name, x in jax.jit(functions.outputs)(theta, data).items()},
             work=partial(functions.work, theta, data),
-            value_by_hand=loop(value, theta, data),
+            value_by_hand=loop(value, params, data),
             derivative_by_hand=loop(derivative, *arguments),
             made_with=functions.made_with,
             switches=dict(functions.switches.get("cuda" if self.device.platform == "gpu" else "cpu", {})),

@@ -24,8 +24,9 @@ def derivative(functions: Functions, ask: Ask) -> Callable[..., Any]:
         Unsupported: if the mode cannot do the operator, or the method is a rule of its own for gradients.
         Unavailable: if the engine is not installed.
     """
+    named = functions.named
     if ask.operator == "value" or (ask.operator, ask.engine) == ("gradient", "reverse"):
-        return functions.parts or functions.gradient
+        return functions.gradient if named is None else jax.value_and_grad(named.loss)
     if ask.engine == "enzyme" and functions.loss is not None:
         return enzyme(functions.loss, ask.operator)
     if (ask.operator, ask.engine) not in _MODES and ask.engine != "enzyme":
@@ -34,7 +35,17 @@ def derivative(functions: Functions, ask: Ask) -> Callable[..., Any]:
         raise Unsupported(
             f"{ask.operator}: this method is a rule of its own for gradients, with nothing to differentiate"
         )
-    return _MODES[ask.operator, ask.engine](functions.loss)
+    return _MODES[ask.operator, ask.engine](functions.loss if named is None or not by_name(ask) else named.loss)
+
+
+def by_name(ask: Ask) -> bool:
+    """Whether the engine takes a model's parameters by name; others take θ."""
+    return ask.engine != "enzyme" and (ask.operator, ask.engine) != ("gradient", "forward")
+
+
+def dot(x: Any, y: Any) -> Any:
+    """x·y, of arrays or of arrays by name."""
+    return x @ y if not isinstance(x, dict) else sum(jnp.sum(x[name] * y[name]) for name in x)
 
 
 def forward_gradient(loss: Callable[..., Any]) -> Callable[..., Any]:
@@ -70,7 +81,7 @@ def reverse_over_reverse(loss: Callable[..., Any]) -> Callable[..., Any]:
     def hvp(theta: Any, data: Any, direction: Any) -> tuple[Any, Any]:
         def slope(x: Any) -> tuple[Any, Any]:
             value, theta_bar = jax.value_and_grad(loss)(x, data)
-            return theta_bar @ direction, value
+            return dot(theta_bar, direction), value
 
         found, value = jax.grad(slope, has_aux=True)(theta)
         return value, found

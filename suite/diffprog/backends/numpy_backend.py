@@ -54,27 +54,39 @@ class NumpyBackend:
         theta = data.pop("params")
         if functions.check is not None:
             functions.check(theta, data)
+        named, value = functions.named, functions.value
         derivative: Callable[..., Any] | None = functions.gradient
-        arguments: tuple[Any, ...] = (theta, data)
+        params: Any = theta
+        if named is not None:
+            params, value, derivative = named.cut(theta), named.loss, named.gradient
+        arguments: tuple[Any, ...] = (params, data)
         if ask.operator in ("jvp", "hvp"):
             derivative = getattr(functions, ask.operator)
             arguments = (theta, data, ask.direction.astype(self.precision))
         if derivative is None:
             raise Unsupported(f"no {ask.operator} is written by hand for method {method} of {task}")
+        flat = np.asarray if named is None or named.flat is None else named.flat
+
+        def elsewhere(call: Any, read: Callable[[Any], Any], x: Array) -> Any:
+            """A model's numbers are no views of ``theta``, so a model gets others."""
+            if named is None:
+                return in_place(theta)(call, read, x)
+            return read(call.func(named.cut(x.astype(self.precision)), *call.args[1:]))
+
         return Prepared(
-            value=partial(functions.value, theta, data),
+            value=partial(value, params, data),
             derivative=partial(derivative, *arguments),
             synchronise=lambda result: None,
             fetch_value=float,
-            fetch=lambda result: (float(result[0]), np.asarray(result[1])),
+            fetch=lambda result: (float(result[0]), flat(result[1])),
             value_at=lambda x: float(functions.value(x.astype(self.precision), data)),
             gradient_at=lambda x: np.asarray(functions.gradient(x.astype(self.precision), data)[1]),
             outputs=partial(functions.outputs, theta, data),
             work=partial(functions.work, theta, data),
-            value_by_hand=by_hand(functions.value, theta, data),
+            value_by_hand=by_hand(value, params, data),
             derivative_by_hand=by_hand(derivative, *arguments),
             made_with=functions.made_with,
-            elsewhere=in_place(theta),
+            elsewhere=elsewhere,
         )
 
     def trainer(self, task: str, config: Any, method: str, batches: Sequence[Arrays], source: Array) -> Trainer:

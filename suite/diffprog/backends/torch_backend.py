@@ -63,7 +63,7 @@ class TorchBackend:
             torch.backends.cuda.preferred_linalg_library("cusolver")
 
     def prepare(self, task: str, config: Any, method: str, inputs: Arrays, ask: Ask = GRADIENT) -> Prepared:
-        from diffprog.backends import torch_cuda, torch_engines
+        from diffprog.backends import torch_cuda, torch_engines, torch_named
 
         torch, on_gpu = self.torch, self.device.type == "cuda"
         try:
@@ -86,12 +86,18 @@ class TorchBackend:
             if compile_is_off():
                 raise Unavailable("torch.compile is switched off by TORCHDYNAMO_DISABLE or TORCH_COMPILE_DISABLE")
             forget_compiled(torch)
-        value, derivative = torch_engines.build(functions, ask)
+        named, params = functions.named, theta
+        if named is None:
+            value, derivative = torch_engines.build(functions, ask)
+        else:
+            value, derivative = torch_named.build(named, ask)
+            params = torch_named.leaves(named.cut(theta), ask)
         if ask.engine not in ("eager", "cudagraph") and functions.loss is not None:
             functions.loss(theta, data)  # what a task keeps from its first call must not be made within a transform
-        arguments: tuple[Any, ...] = (theta, data)
+        arguments: tuple[Any, ...] = (params, data)
         if ask.operator in ("jvp", "hvp"):
-            arguments += (torch.from_numpy(ask.direction.astype(self.precision)).to(self.device),)
+            direction = torch.from_numpy(ask.direction.astype(self.precision)).to(self.device)
+            arguments += (direction if named is None else named.cut(direction),)
         if on_gpu:
             gc.collect()  # what the cell before this one held may be in cycles
             torch.cuda.reset_peak_memory_stats()
@@ -112,16 +118,16 @@ class TorchBackend:
             return Bare(run, partial(function, *arguments))
 
         return Prepared(
-            value=partial(value, theta, data),
+            value=partial(value, params, data),
             derivative=partial(derivative, *arguments),
             synchronise=synchronise,
             fetch_value=lambda result: float(result.item()),
-            fetch=lambda result: (float(result[0].item()), in_a_row(result[1], lambda x: x.cpu().numpy())),
+            fetch=lambda result: (float(result[0].item()), in_a_row(result[1], lambda x: x.cpu().numpy(), params)),
             value_at=lambda x: float(functions.value(torch.as_tensor(x).to(theta), data).item()),
             gradient_at=lambda x: functions.gradient(torch.as_tensor(x).to(theta), data)[1].cpu().numpy(),
             outputs=lambda: {name: x.cpu().numpy() for name, x in functions.outputs(theta, data).items()},
             work=partial(functions.work, theta, data),
-            value_by_hand=loop(value, theta, data),
+            value_by_hand=loop(value, params, data),
             derivative_by_hand=loop(derivative, *arguments),
             made_with=functions.made_with,
             switches=dict(functions.switches.get(self.device.type, {})),

@@ -31,7 +31,7 @@ def build(functions: Functions, ask: Ask) -> tuple[Function, Function]:
         value, derivative = build(functions, replace(ask, engine="eager"))
         return torch_cuda.captured(torch, value), torch_cuda.captured(torch, derivative)
     if ask.engine == "eager" and ask.operator in ("value", "gradient"):
-        return functions.value, functions.parts or functions.gradient
+        return functions.value, functions.gradient
     by_rule = getattr(functions, ask.operator, None)
     if ask.engine == "eager" and by_rule is not None:
         return functions.value, by_rule
@@ -42,10 +42,8 @@ def build(functions: Functions, ask: Ask) -> tuple[Function, Function]:
         )
     operator = "gradient" if ask.operator == "value" else ask.operator
     if ask.engine == "compile":
-        backend = "inductor" if operator == "gradient" else forward_inductor
-        plain: Function = torch.no_grad()(loss)
-        return compiled(plain), compiled(_FUNC[operator](loss), backend)
-    family = _EAGER if ask.engine == "eager" else _FUNC
+        return compile_of(loss, operator)
+    family = EAGER if ask.engine == "eager" else FUNC
     return functions.value, family[operator](loss)
 
 
@@ -99,6 +97,13 @@ class Once(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def backward(ctx: Any, gradient_bar: Any) -> Any:
         raise RuntimeError(ONCE)
+
+
+def compile_of(loss: Function, operator: str) -> tuple[Function, Function]:
+    """Value and derivative, compiled."""
+    backend = "inductor" if operator == "gradient" else forward_inductor
+    plain: Function = torch.no_grad()(loss)
+    return compiled(plain), compiled(FUNC[operator](loss), backend)
 
 
 def compiled(function: Function, backend: Any = "inductor") -> Function:
@@ -188,5 +193,5 @@ def func_hvp(loss: Function) -> Function:
     return hvp
 
 
-_EAGER: dict[str, Callable[[Function], Function]] = {"gradient": eager_gradient, "jvp": eager_jvp, "hvp": eager_hvp}
-_FUNC: dict[str, Callable[[Function], Function]] = {"gradient": func_gradient, "jvp": func_jvp, "hvp": func_hvp}
+EAGER: dict[str, Callable[[Function], Function]] = {"gradient": eager_gradient, "jvp": eager_jvp, "hvp": eager_hvp}
+FUNC: dict[str, Callable[[Function], Function]] = {"gradient": func_gradient, "jvp": func_jvp, "hvp": func_hvp}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -27,7 +28,7 @@ class JaxSide:
     def __init__(self, function: Callable[..., Any], given: Given, precision: str) -> None:
         file, where = place(function)
         self._precision, self.note = precision, ""
-        self._functions = on_jax.functions(function, None, given.shapes, file, where)
+        self._functions = replace(on_jax.functions(function, None, given.shapes, file, where), named=None)  # all of θ
         self._made: dict[tuple[str, str], Any] = {}
         self._compile: Callable[[Any], Any] = jax.jit
         with self._bits():

@@ -12,7 +12,7 @@ import numpy as np
 
 from diffprog.models import arrays, checking, loading
 from diffprog.models.declaring import ModelConfig
-from diffprog.spec import Functions
+from diffprog.spec import Functions, Named
 
 FILE = loading.FILES["jax"]
 
@@ -43,13 +43,12 @@ def functions(
     def loss(theta: Any, data: dict[str, Any]) -> Any:
         return user(of(theta), dict(data))
 
-    def parts(theta: Any, data: dict[str, Any]) -> tuple[Any, tuple[Any, ...]]:
-        found, slopes = jax.value_and_grad(user)(of(theta), dict(data))
-        return found, tuple(slopes[name] for name, *_ in pieces)
+    def by_name(params: dict[str, Any], data: dict[str, Any]) -> Any:
+        return user(dict(params), dict(data))
 
     def gradient(theta: Any, data: dict[str, Any]) -> tuple[Any, Any]:
-        found, slopes = parts(theta, data)
-        return found, jnp.concatenate([slope.reshape(-1) for slope in slopes])
+        found, slopes = jax.value_and_grad(by_name)(of(theta), data)
+        return found, jnp.concatenate([slopes[name].reshape(-1) for name, *_ in pieces])
 
     def outputs(theta: Any, data: dict[str, Any]) -> dict[str, Any]:
         return {} if shown is None else checking.outputs(shown(of(theta), dict(data)), where)
@@ -61,7 +60,7 @@ def functions(
         lambda theta, data: {"parameters": theta.size},
         made_with="jit",
         loss=loss,
-        parts=parts,
+        named=Named(of, by_name),
         check=lambda theta, data: check(loss, theta, data, folder, where),
     )
 

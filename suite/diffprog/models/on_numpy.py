@@ -10,7 +10,7 @@ import numpy as np
 
 from diffprog.models import arrays, checking, loading
 from diffprog.models.declaring import NO_GRADIENT, ModelConfig
-from diffprog.spec import Array, Functions
+from diffprog.spec import Array, Functions, Named
 
 FILE = loading.FILES["numpy"]
 
@@ -57,15 +57,25 @@ def functions(
         found = narrowed(found, theta)
         checking.value(found, found.shape, found.dtype.kind, str(found.dtype), str(theta.dtype), where)
 
-    def gradient(theta: Array, data: Mapping[str, Array]) -> tuple[Any, Array]:
+    def by_name(params: dict[str, Any], data: Mapping[str, Array]) -> Any:
+        return loss(dict(params), dict(data))
+
+    def slopes(params: dict[str, Any], data: Mapping[str, Array]) -> tuple[Any, Any]:
         if by_hand is None:
             raise NotImplementedError(NO_GRADIENT)
-        found = by_hand(of(theta), dict(data))
+        found = by_hand(dict(params), dict(data))
         if not (isinstance(found, tuple) and len(found) == 2):
             raise loading.Fault(
                 f"{where}: gradient must return the loss and a dict of gradients: `return value, slopes`"
             )
-        return found[0], arrays.unnamed(found[1], shapes, f"{where}: gradient")
+        return found
+
+    def flat(found: Any) -> Array:
+        return arrays.unnamed(found, shapes, f"{where}: gradient")
+
+    def gradient(theta: Array, data: Mapping[str, Array]) -> tuple[Any, Array]:
+        value, found = slopes(of(theta), data)
+        return value, flat(found)
 
     def outputs(theta: Array, data: Mapping[str, Array]) -> dict[str, Any]:
         found = {} if shown is None else checking.outputs(shown(of(theta), dict(data)), where)
@@ -78,6 +88,7 @@ def functions(
         lambda theta, data: {"parameters": theta.size},
         made_with="hand",
         check=check,
+        named=Named(of, by_name, checking.Guarded(slopes, folder, lambda error: ""), flat),
     )
 
 

@@ -11,7 +11,7 @@ import torch
 
 from diffprog.models import arrays, checking, loading
 from diffprog.models.declaring import ModelConfig
-from diffprog.spec import Functions
+from diffprog.spec import Functions, Named
 
 FILE = loading.FILES["torch"]
 
@@ -53,15 +53,14 @@ def functions(
     def loss(theta: Any, data: dict[str, Any]) -> Any:
         return user(of(theta), dict(data))
 
-    def parts(theta: Any, data: dict[str, Any]) -> tuple[Any, tuple[Any, ...]]:
+    def by_name(params: dict[str, Any], data: dict[str, Any]) -> Any:
+        return user(dict(params), dict(data))
+
+    def gradient(theta: Any, data: dict[str, Any]) -> tuple[Any, Any]:
         leaves = {name: leaf.requires_grad_() for name, leaf in of(theta.detach()).items()}
         found = user(leaves, dict(data))
         slopes = torch.autograd.grad(found, tuple(leaves.values()), materialize_grads=True)
-        return found.detach(), slopes
-
-    def gradient(theta: Any, data: dict[str, Any]) -> tuple[Any, Any]:
-        found, slopes = parts(theta, data)
-        return found, torch.cat([slope.reshape(-1) for slope in slopes])
+        return found.detach(), torch.cat([slope.reshape(-1) for slope in slopes])
 
     def outputs(theta: Any, data: dict[str, Any]) -> dict[str, Any]:
         with torch.no_grad():
@@ -78,7 +77,7 @@ def functions(
         lambda theta, data: {"parameters": theta.numel()},
         made_with="eager",
         loss=loss,
-        parts=parts,
+        named=Named(of, by_name),
         check=lambda theta, data: check(loss, theta, data, shapes, folder, where),
     )
 

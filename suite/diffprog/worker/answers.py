@@ -122,6 +122,7 @@ def _again(cell: Prepared, call: Callable[[], Any], name: str, may_keep: bool) -
 
 def _parts(result: Any) -> list[Any]:
     """What a result is made of, without what Python shares by itself."""
+    result = list(result.values()) if isinstance(result, dict) else result
     parts = [part for x in result for part in _parts(x)] if isinstance(result, tuple | list) else [result]
     return [x for x in parts if x is not None and not isinstance(x, bool | int | str)]
 

@@ -16,8 +16,9 @@ and samples. Within a stage r = z W, where
 
     z = σ' ∘ (h u Aᵀ + δ c σ''/σ'),  σ' = s − s², σ''/σ' = 1 − 2s (logistic);  σ' = 1 − s², σ''/σ' = −2s (tanh).
 
-Parameters are left for the end of a step, when its 4B rows make one product each: P += Sᵀ(hU), Q += ZᵀX, b̄ += Σz. In
-the end W̄ = diag(a) P + Q + 2 diag(κ ∘ a) W and ā_j = P_j·w_j + κ_j |w_j|².
+Parameters are left for the end of a step, when its 4B rows make one product each: P += Sᵀ(hU), Q += ZᵀX, b̄ += Σz. It is
+added when it is ready: some BLAS add row after row to what is there: rounding would grow over the rows of all steps.
+In the end W̄ = diag(a) P + Q + 2 diag(κ ∘ a) W and ā_j = P_j·w_j + κ_j |w_j|².
 """
 
 from __future__ import annotations
@@ -82,8 +83,9 @@ class Hidden:
         self.pull_c = self.c * (self.sign * self.weight)
         self.turn = self.pull_c * -2
         self.through = torch.ops.aten.sigmoid_backward if self.logistic else torch.ops.aten.tanh_backward
-        self.p, self.q = torch.zeros_like(self.w), torch.zeros_like(self.w)
-        self.b_bar, self.ones = torch.zeros_like(self.a), self.a.new_ones(self.z[..., 0].numel())
+        self.p, self.q, self.product = self.w.new_zeros(3, *self.w.shape)
+        self.b_bar, self.sum = self.a.new_zeros(2, len(self.a))
+        self.ones = self.a.new_ones(len(self.rows))
 
     def prepare(self, s: Tensor) -> None:
         """What z has before its product at all stages of a step."""
@@ -102,10 +104,10 @@ class Hidden:
     def accumulate(self, s_t: Tensor, u: Tensor, x: Tensor) -> None:
         """What a step adds to the parameters' cotangents: sᵀ (h, 4B), u and x (4B, d)."""
         z_t = self.rows.T
-        self.p.addmm_(s_t, u)
-        self.q.addmm_(z_t, x)
+        self.p.add_(torch.mm(s_t, u, out=self.product))
+        self.q.add_(torch.mm(z_t, x, out=self.product))
         if self.logistic:
-            self.b_bar.addmv_(z_t, self.ones)
+            self.b_bar.add_(torch.mv(z_t, self.ones, out=self.sum))
 
     def theta_bar(self) -> Tensor:
         p, kappa = self.p.mul_(self.step), self.kappa().mul_(self.sign)
@@ -135,7 +137,8 @@ class Linear:
         return self.out.trace() * self.time
 
     def start_back(self) -> None:
-        self.back, self.s_bar = self.step * self.out, torch.zeros_like(self.out)
+        self.back = self.step * self.out
+        self.s_bar, self.product = self.out.new_zeros(2, *self.out.shape)
 
     def prepare(self, s: Tensor) -> None:
         pass
@@ -144,7 +147,7 @@ class Linear:
         return u
 
     def accumulate(self, s_t: Tensor, u: Tensor, x: Tensor) -> None:
-        self.s_bar.addmm_(s_t, u)
+        self.s_bar.add_(torch.mm(s_t, u, out=self.product))
 
     def theta_bar(self) -> Tensor:
         s_bar = self.s_bar.mul_(self.step)

@@ -45,7 +45,7 @@ TASK = Task(
     tolerance=1e-12,
     closed_form=closed_form,
     bound=bound,
-    fit=Fit(variants=("tfim", "heisenberg", "maxcut"), size="small", steps=1000, rate=0.05, draw=draw_fit),
+    fit=Fit(variants=("tfim", "heisenberg", "maxcut"), size="small", steps=1000, rate=0.02, draw=draw_fit),
     engines={("julia", "value"): "yao", ("julia", "gradient"): "yao"},
     limits=LIMITS,
     goals={"adjoint": 4.0},

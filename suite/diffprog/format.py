@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 
 from diffprog.plain import visible
 
@@ -37,7 +38,7 @@ def error(number: float | None) -> str:
     """A relative error, without unit: ``3.2e-16``, ``0`` if exactly zero, ``not finite`` if there was a NaN."""
     if number is None:
         return ABSENT
-    if not math.isfinite(number):
+    if not math.isfinite(number) or number >= sys.float_info.max:  # which a record has for infinity
         return "not finite"
     return "0" if number == 0 else f"{number:.1e}"
 

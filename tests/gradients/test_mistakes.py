@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from diffprog import GradientMismatch, check_gradients
+from diffprog.gradients.sides import Budget, OutOfTime
 from tests.gradients.conftest import by_hand, loss
 
 jax = pytest.importorskip("jax")
@@ -179,3 +180,16 @@ def test_ctrl_c_is_nobody_s_outcome(given: dict[str, Any]) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         check_gradients(torch=stopped, **given)
+
+
+def test_the_time_of_one_backend_is_not_another_s() -> None:
+    budget = Budget(0.5)
+    time.sleep(0.6)  # of the others
+    with budget.spending():
+        time.sleep(0.1)
+    time.sleep(0.6)
+    with budget.spending():
+        assert 0 < budget.left < 0.4
+        time.sleep(0.5)
+    with pytest.raises(OutOfTime, match=r"no answer within 0\.5 s"), budget.spending():
+        raise AssertionError("nothing is asked")

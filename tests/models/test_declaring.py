@@ -12,6 +12,7 @@ import pytest
 from diffprog import tasks
 from diffprog.errors import UsageError
 from diffprog.models import declaring, loading
+from diffprog.run import environment
 from tests.command_line import call, refused
 from tests.models.conftest import JAX, NUMPY, TASK, TORCH, Folder
 
@@ -246,3 +247,13 @@ def test_the_hash_is_of_what_workers_read(folder: Folder) -> None:
     assert changed != before
     (home / "on_torch.py").write_text(TORCH + "\n")
     assert loading.source_hash(home) not in (before, changed)
+
+
+def test_it_is_hashed_as_it_is_now(folder: Folder) -> None:
+    """Its author may be at work on it, in a session of Python that goes on."""
+    home = folder(numpy=NUMPY + "\n\ndef gradient(params, data):\n    raise NotImplementedError\n")
+    name = tasks.add(home).name
+    first = environment.source_hash(name)
+    assert environment.source_hash(name) == first
+    (home / "on_numpy.py").write_text((home / "on_numpy.py").read_text() + "\n")
+    assert environment.source_hash(name) != first

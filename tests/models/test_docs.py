@@ -39,6 +39,8 @@ def test_the_page_shows_a_whole_task() -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # PyTorch's own, in forward mode
 def test_its_model_and_picture_are_right(shown: Path, own: Own, tmp_path: Path) -> None:
+    for framework in ("torch", "jax"):
+        pytest.importorskip(framework)
     records = own(shown, ["torch", "jax"], operators=("gradient", "jvp", "hvp"), precisions=("float64", "float32"))
     assert {record.outcome for record in records} == {"ok"}, [record.reason for record in records]
     assert len(records) == 12

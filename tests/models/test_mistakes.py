@@ -117,9 +117,7 @@ MISTAKES = {
     ],
 )
 def test_a_mistake_costs_its_own_cell_and_is_told(folder: Folder, own: Own, backend: str, text: str, told: str) -> None:
-    home = folder(**{backend: text})
-    if backend == "numpy":
-        (home / "on_torch.py").write_text(TORCH)
+    home = folder(**({"torch": TORCH} if backend == "numpy" else {}) | {backend: text})
     records = {record.backend: record for record in own(home)}
     if backend == "numpy":
         assert records["torch"].outcome == "ok", records["torch"].reason

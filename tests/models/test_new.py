@@ -88,6 +88,8 @@ def test_a_folder_that_cannot_be_written_is_told(here: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # PyTorch's own, in forward mode
 def test_the_new_model_is_right_on_every_backend(here: Path, own: Own) -> None:
+    for framework in ("torch", "jax"):
+        pytest.importorskip(framework)
     making.write(here / "wine", ["numpy", "torch", "jax"])
     records = own(here / "wine", operators=("gradient", "jvp", "hvp"), precisions=("float64", "float32"))
     outcomes = {(record.backend, record.operator, record.precision): record.outcome for record in records}
@@ -111,6 +113,8 @@ def test_the_new_model_is_right_on_every_backend(here: Path, own: Own) -> None:
 
 def test_from_nothing_to_a_page_as_a_user_does_it(here: Path) -> None:
     """In real workers: the two commands, and the page that the second one names."""
+    for framework in ("torch", "jax"):
+        pytest.importorskip(framework)
     for arguments in (
         ["new", "wine", "--backend", "torch,jax"],
         ["run", "--task", "./wine", "--seconds", "0.1", "--out", "page"],

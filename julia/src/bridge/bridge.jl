@@ -11,7 +11,7 @@ using ForwardDiff: Dual, ForwardDiff, Partials
 using Mmap: Mmap
 using ..DiffProgTasks: DiffProgTasks, Zygote
 
-export Operation, case_problem, forwarddiff, forwarddiff_over_zygote, scalar_task, zygote
+export Operation, case_problem, forwarddiff, forwarddiff_over_zygote, given_loss, scalar_task, zygote
 
 """
     Operation(f; reverse = zygote(f), forward = forwarddiff(f), second = forwarddiff_over_zygote(f))
@@ -135,5 +135,6 @@ include("calls.jl")
 include("wire.jl")
 include("entry.jl")
 include("serve.jl")
+include("given.jl")
 
 end

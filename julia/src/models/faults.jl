@@ -30,11 +30,12 @@ for (name, T) in pairs(DTYPES)
 end
 
 """
-    told(error, backtrace, folder) -> String
+    told(error, backtrace, folder, project = folder) -> String
 
-An exception in the words of who wrote the files in `folder`: file and line, the message, and what may mend it.
+An exception in the words of who wrote the files in `folder`: file and line, the message, and what may mend it. `project` is
+where a package that is missing is to be added; nothing: the default environment.
 """
-function told(error, backtrace, folder::AbstractString)
+function told(error, backtrace, folder::AbstractString, project = folder)
     place = folder
     while error isa LoadError
         startswith(error.file, folder) && (place = "$(error.file):$(error.line)")
@@ -49,7 +50,7 @@ function told(error, backtrace, folder::AbstractString)
         end
     end
     text = first(split(sprint(showerror, error), r"\n\s*(Closest candidates|Stacktrace|Hint:|This error occurs)"))
-    return "$place: $(worded(error, String(text), folder))"
+    return "$place: $(worded(error, String(text), project))"
 end
 
 """
@@ -86,13 +87,15 @@ end
 
 const ANOTHER_ENGINE = "another engine can: --engine forwarddiff, or --engine mooncake"
 
-function worded(error, text, folder)
+function worded(error, text, project)
     missing_package = match(r"Package (\S+) (?:\[.*?\] )?(?:not found in current path|is required but does not seem to be installed)", text)
-    missing_package === nothing || return no_package(missing_package[1], folder)
+    missing_package === nothing || return no_package(missing_package[1], project)
     return short(text) * hint(error, text)
 end
 
 short(text) = first(join(split(text), " "), 600)
+
+no_package(name, ::Nothing) = "the package $name is not installed; julia -e 'using Pkg; Pkg.add(\"$name\")'"
 
 function no_package(name, folder)
     project = joinpath(folder, "Project.toml")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from diffprog.measure.norms import norm
 from diffprog.records.cells import Errors
 from diffprog.spec import Array, Layout
 
@@ -19,17 +20,16 @@ def compare(x: Array, y: Array, layout: Layout | None = None, scale: float | Non
     ``component`` the largest |x − y|/max(|y|, `SMALL` ‖y‖).
     """
     x, y = x.astype(np.float64), y.astype(np.float64)
-    difference, norm_x, norm_y = float(np.linalg.norm(x - y)), float(np.linalg.norm(x)), float(np.linalg.norm(y))
+    difference, norm_x, norm_y = norm(x - y), norm(x), norm(y)
     rho = np.abs(x - y) / np.maximum(1, np.abs(x) + np.abs(y))
     worst = int(rho.argmax()) if rho.size else 0
-    both = norm_x * norm_y
     relative = np.abs(x - y) / (np.maximum(np.abs(y), SMALL * norm_y) if norm_y else 1.0)
     off = int(relative.argmax()) if relative.size else 0
     named = layout is not None and rho.size > 0
     return Errors(
         relative_l2=difference / (scale or norm_y or 1.0),
         max_rho=float(rho.max(initial=0.0)),
-        cosine=float(x @ y / both) if both else float(norm_x == norm_y),
+        cosine=float((x / norm_x) @ (y / norm_y)) if norm_x and norm_y else float(norm_x == norm_y),
         worst=worst,
         worst_name=layout.name_of(worst) if layout is not None and named else "",
         component=float(relative.max(initial=0.0)),
@@ -39,7 +39,7 @@ def compare(x: Array, y: Array, layout: Layout | None = None, scale: float | Non
 
 def relative(x: Array, y: Array, scale: float | None = None) -> float:
     """‖x − y‖ over ‖y‖ (over 1 where that is zero), or over ``scale``; of arrays of one shape."""
-    return float(np.linalg.norm(np.ravel(x) - np.ravel(y))) / (scale or float(np.linalg.norm(y)) or 1.0)
+    return norm(np.ravel(x) - np.ravel(y)) / (scale or norm(y) or 1.0)
 
 
 def of_output(x: Array, y: Array) -> float:

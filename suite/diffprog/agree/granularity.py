@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from diffprog.measure.norms import norm
 from diffprog.spec import Array
 
 SIGNIFICANT = 1e-6
@@ -24,6 +25,6 @@ def rounded(x: Array, y: Array, scale: float | None = None) -> Array:
     Both are flat, of one size, finite and float64. One such component proves nothing where others are fine: then none
     is returned. ``scale``: the size of what is significant, the norm of ``y`` by default.
     """
-    big = np.abs(x) > SIGNIFICANT * (float(np.linalg.norm(y)) if scale is None else scale)
+    big = np.abs(x) > SIGNIFICANT * (norm(y) if scale is None else scale)
     hits = np.flatnonzero(big & coarse(x) & ~coarse(y) & (np.abs(x - y) > MOVED * np.abs(y)))
     return hits if hits.size >= min(2, int(big.sum())) else hits[:0]

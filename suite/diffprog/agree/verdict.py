@@ -22,6 +22,7 @@ from diffprog.agree.tolerances import (
     value_tolerance,
 )
 from diffprog.declaration import Task
+from diffprog.measure.finite_differences import NO_END
 from diffprog.records import protocol
 from diffprog.records.cells import Agreement, Errors
 from diffprog.records.protocol import Result
@@ -52,6 +53,8 @@ def judge(
     return _Judgement(task, cell, config, arrays, result, itself).verdict()
 
 
+LISTED = 8
+"""So many parameters are named in a sentence; of more, how many there are."""
 CONVERGED = 1e-3
 """Finite differences of a user's model that are less sure than this are no evidence."""
 DETERMINED = {"float64": 1e-9, "float32": 1e-3}
@@ -257,8 +260,10 @@ class _Judgement:
         difference, bound = result.finite_differences, result.finite_differences_tolerance
         if not self.task.by_hand and bound is not None and bound > CONVERGED:
             self.reasons.append(
-                f"finite differences do not converge here (they are sure to {bound:.0e}): the loss has kinks, steps or "
-                "noise"
+                "finite differences cannot be had here: near these parameters the loss is not finite"
+                if bound >= NO_END
+                else f"finite differences do not converge here (they are sure to {bound:.0e}): the loss has kinks, "
+                "steps or noise"
             )
         if difference is not None and bound is not None and difference > bound:
             named = _listed(result.off_blocks, bound)
@@ -272,6 +277,10 @@ def _listed(off: Mapping[str, float], allowed: float) -> str:
     """Which of several errors, by parameter, are beyond what is allowed, and which are not; empty if none is."""
     wrong = [f"{name} ({error:.2e})" for name, error in off.items() if not error <= allowed]
     right = [name for name, error in off.items() if error <= allowed]
+    if len(right) > LISTED:
+        right = [f"the other {len(right)}"]
+    if len(wrong) > LISTED:
+        wrong = [*wrong[:LISTED], f"{len(wrong) - LISTED} more"]
     return f": {', '.join(wrong)}" + (f" differ, {', '.join(right)} not" if right else " differ") if wrong else ""
 
 

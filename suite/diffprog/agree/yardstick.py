@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
 
-import numpy as np
-
 from diffprog import tasks
 from diffprog.agree.rounding import Noise, noise
 from diffprog.agree.tolerances import Yardstick
 from diffprog.declaration import Approximation
+from diffprog.measure import norms
 from diffprog.records import protocol
 from diffprog.spec import Arrays, Case
 
@@ -63,4 +62,4 @@ def with_float32(
 
 def norm(yardstick: Yardstick | None) -> float | None:
     """‖g‖ of a gradient's yardstick."""
-    return None if yardstick is None else float(np.linalg.norm(yardstick.derivative))
+    return None if yardstick is None else norms.norm(yardstick.derivative)

@@ -59,8 +59,14 @@ class JaxBackend:
             raise Unavailable(f"JAX sees no {device} device", 'python -m pip install "jax[cuda]"') from error
         self.jax = jax
         self.precision = dtype(precision)
-        jax.config.update("jax_enable_x64", precision == "float64")
-        jax.config.update("jax_default_matmul_precision", "tensorfloat32" if precision == "tf32" else "highest")
+        self._rounded = precision == "tf32"
+        self._settle()
+
+    def _settle(self) -> None:
+        """Precisions are the run's, whatever the file of a model has set when it was imported."""
+        config = self.jax.config
+        config.update("jax_enable_x64", self.precision == "float64")
+        config.update("jax_default_matmul_precision", "tensorfloat32" if self._rounded else "highest")
 
     def prepare(self, task: str, config: Any, method: str, inputs: Arrays, ask: Ask = GRADIENT) -> Prepared:
         from diffprog.backends import jax_engines
@@ -70,6 +76,7 @@ class JaxBackend:
             functions = tasks.functions(task, self.name, config, method)
         except NotImplementedError as error:
             raise Unsupported(str(error)) from error
+        self._settle()
 
         def place(x: Array) -> Any:
             return jax.device_put(x.astype(self.precision), self.device)
@@ -136,6 +143,7 @@ class JaxBackend:
             functions = tasks.functions(task, self.name, config, method)
         except NotImplementedError as error:
             raise Unsupported(str(error)) from error
+        self._settle()
 
         def place(array: Array) -> Any:
             return jax.device_put(array, self.device)

@@ -113,8 +113,13 @@ class JuliaBackend:
         self.precision = dtype(precision)
         self.julia = Main
         Main.seval("using DiffProgTasks, LinearAlgebra")
-        Main.LinearAlgebra.BLAS.set_num_threads(threads)
+        self._threads = threads
+        self._settle()
         self.tasks = Main.DiffProgTasks
+
+    def _settle(self) -> None:
+        """Threads are the run's, whatever the file of a model has set when it was loaded."""
+        self.julia.LinearAlgebra.BLAS.set_num_threads(self._threads)
 
     def _wrap(self, array: Array) -> Any:
         """A Julia Array on the array's own memory; a C-order (B, d) array becomes d×B. The caller keeps it alive."""
@@ -151,6 +156,7 @@ class JuliaBackend:
         wrapped = {name: self._wrap(array) for name, array in host.items()}
         theta = wrapped.pop("params")
         problem = crossing.problem(wrapped)
+        self._settle()
         value = tasks.value
         arguments: tuple[Any, ...] = (theta,)
         with crossing.faults():
@@ -197,6 +203,7 @@ class JuliaBackend:
         tasks, crossing = self.tasks, self._crossing(task, config, method)
         held = [crossing.arrays(in_precision(data, self.precision)) for data in batches]
         problems = [crossing.problem({name: self._wrap(array) for name, array in data.items()}) for data in held]
+        self._settle()
         tilt = crossing.there(source.astype(self.precision))
         wrapped_tilt = self._wrap(tilt)
 

@@ -49,16 +49,21 @@ class TorchBackend:
         self.torch = torch
         self.device = torch.device(device)
         self.precision = dtype(precision)
-        torch.set_num_threads(threads)
         if torch.get_num_interop_threads() != 1:  # can be set only once in a process
             torch.set_num_interop_threads(1)
-        rounded = precision == "tf32"
+        self._settings = threads, precision == "tf32"
+        self._settle()
+
+    def _settle(self) -> None:
+        """Threads and precisions are the run's, whatever the file of a model has set when it was imported."""
+        torch, (threads, rounded) = self.torch, self._settings
+        torch.set_num_threads(threads)
         torch.set_float32_matmul_precision("high" if rounded else "highest")
         torch.backends.cuda.matmul.allow_tf32 = rounded
         torch.backends.cudnn.allow_tf32 = rounded
         torch.use_deterministic_algorithms(mode=True, warn_only=True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # else every `empty` is written once for nothing
-        if device == "cuda":
+        if self.device.type == "cuda":
             # One library for all decompositions: which of two a heuristic takes would depend on the size.
             torch.backends.cuda.preferred_linalg_library("cusolver")
 
@@ -70,6 +75,7 @@ class TorchBackend:
             functions = tasks.functions(task, self.name, config, method)
         except NotImplementedError as error:
             raise Unsupported(str(error)) from error
+        self._settle()
         host = in_precision(inputs, self.precision)
 
         def place() -> dict[str, Any]:
@@ -143,6 +149,7 @@ class TorchBackend:
             functions = tasks.functions(task, self.name, config, method)
         except NotImplementedError as error:
             raise Unsupported(str(error)) from error
+        self._settle()
 
         def place(array: Array) -> Any:
             return torch.from_numpy(array).to(self.device)

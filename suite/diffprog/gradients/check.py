@@ -16,7 +16,7 @@ from diffprog.gradients.given import WHERE, Given, given
 from diffprog.gradients.measuring import Failed, Measured, failed, measure
 from diffprog.gradients.result import GradientCheck
 from diffprog.gradients.rows import Row
-from diffprog.gradients.sides import Deadline, Side, in_words, open_side
+from diffprog.gradients.sides import Budget, Side, in_words, open_side
 from diffprog.models.declaring import TOLERANCE
 from diffprog.spec import BACKENDS, Array, Arrays, Cell
 
@@ -105,8 +105,7 @@ class _Comparison:
         self._functions, self._by_hand, self._given, self._seed = functions, by_hand, given, seed
         self._tolerance, self._engines, self._optional = tolerance, engines, optional
         self._task = judging.task(given, tolerance, floor)
-        self._deadlines = {backend: Deadline(limit) for backend in functions}
-        self._limit = limit
+        self._budgets = {backend: Budget(limit) for backend in functions}
         self._sides: dict[tuple[str, str], Side | Exception] = {}
 
     def result(self, operators: Sequence[str], precision: str) -> GradientCheck:
@@ -159,7 +158,7 @@ class _Comparison:
             by_hand = self._by_hand if backend == "numpy" else None
             try:
                 self._sides[key] = open_side(
-                    backend, self._functions[backend], by_hand, self._given, precision, self._deadlines[backend]
+                    backend, self._functions[backend], by_hand, self._given, precision, self._budgets[backend]
                 )
             except Exception as error:  # of the function, or of what computes it: the outcome of its cells
                 self._sides[key] = error

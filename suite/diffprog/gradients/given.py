@@ -67,7 +67,13 @@ def _on_host(named: Any) -> Any:
     """The same with tensors as arrays: a tensor on a tape or a GPU is not NumPy's to read."""
     if not isinstance(named, Mapping):
         return named
-    return {name: x.detach().cpu().numpy() if hasattr(x, "detach") else x for name, x in named.items()}
+    return {name: _read(x) if hasattr(x, "detach") else x for name, x in named.items()}
+
+
+def _read(tensor: Any) -> Any:
+    """NumPy has no bfloat16, say; in float64 all of them are exact."""
+    host = tensor.detach().cpu()
+    return (host.double() if host.is_floating_point() else host).numpy()
 
 
 def copies(named: Arrays) -> Arrays:

@@ -17,6 +17,7 @@ from diffprog.declaration import Task
 from diffprog.engines import NO_CIRCUIT, NO_EXPERT
 from diffprog.gradients.given import Given
 from diffprog.gradients.measuring import Failed, Measured
+from diffprog.measure.norms import norm
 from diffprog.records.cells import Agreement
 from diffprog.spec import Array, Case, Cell, Layout
 
@@ -71,7 +72,7 @@ def leader(task: Task, measured: Sequence[Measured], given: Given) -> Yardstick 
             continue
         scale = None
         if one.cell.operator == "jvp":
-            scale = float(np.linalg.norm(one.side.gradient_at(given.theta)))
+            scale = norm(one.side.gradient_at(given.theta))
         noise = partial(Noise, one.result.value_noise or 0.0, one.result.noise or 0.0)
         return Yardstick(one.cell.key, float(one.arrays["value"]), one.arrays[one.cell.operator], scale, noise=noise)
     return None

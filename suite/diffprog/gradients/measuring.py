@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from diffprog.errors import Unavailable, Unsupported
+from diffprog.errors import Unavailable, Unsupported, UsageError
 from diffprog.gradients.given import Given
 from diffprog.gradients.sides import OutOfTime, Side, in_words
 from diffprog.measure import evidence
@@ -46,6 +46,8 @@ def failed(cell: Cell, error: Exception) -> Failed:
             return Failed(cell, "unsupported", str(error))
         case OutOfTime():
             return Failed(cell, "timed_out", str(error))
+        case UsageError():
+            return Failed(cell, "error", str(error), cause=error)
         case MemoryError():
             return Failed(cell, "out_of_memory", str(error) or "MemoryError", cause=error)
         case Fault():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from time import monotonic
@@ -12,7 +13,6 @@ from typing import Any, Protocol
 from diffprog.gradients.given import Given
 from diffprog.spec import Array
 
-MODULES = {"numpy": "numpy_side", "torch": "torch_side", "jax": "jax_side", "julia": "julia_side"}
 _CELL = re.compile(r"\S*ipykernel_\d+/\d+\.py:(\d+)")
 """A cell of a notebook, as Python names its file."""
 
@@ -45,48 +45,65 @@ class OutOfTime(Exception):
     """What was asked for is not there in time."""
 
 
-class Deadline:
-    """Seconds from now on. A function in this process is not stopped: it is asked no more when they are over."""
+class Budget:
+    """Seconds for all that is asked of one backend; those of the others do not count.
+
+    A function in this process is not stopped: it is asked no more when they are over.
+    """
 
     def __init__(self, limit: float) -> None:
-        self.limit, self._end = limit, monotonic() + limit
+        self.limit, self._left, self._since = limit, limit, monotonic()
 
     @property
     def left(self) -> float:
-        """Seconds, 0 when they are over."""
-        return max(0.0, self._end - monotonic())
+        """Seconds from now on, within `spending`; 0 when they are over."""
+        return max(0.0, self._left - (monotonic() - self._since))
 
-    def check(self) -> None:
-        """Raises OutOfTime when they are over."""
-        if not self.left:
-            raise OutOfTime(f"no answer within {self.limit:g} s (time_limit)")
+    @contextmanager
+    def spending(self) -> Iterator[None]:
+        """Within it time counts.
+
+        Raises:
+            OutOfTime: if there is none left.
+        """
+        self._since = monotonic()
+        if not self._left:
+            raise self.over()
+        try:
+            yield
+        finally:
+            self._left = self.left
+
+    def over(self) -> OutOfTime:
+        """What is said when the time is over."""
+        return OutOfTime(f"no answer within {self.limit:g} s (time_limit)")
 
 
 class Timed:
-    """A side that is asked for nothing after its deadline."""
+    """A side that is asked for nothing once its time is over."""
 
-    def __init__(self, side: Side, deadline: Deadline) -> None:
-        self._side, self._deadline = side, deadline
+    def __init__(self, side: Side, budget: Budget) -> None:
+        self._side, self._budget = side, budget
 
     @property
     def note(self) -> str:
         return self._side.note
 
     def value_at(self, theta: Array) -> float:
-        self._deadline.check()
-        return self._side.value_at(theta)
+        with self._budget.spending():
+            return self._side.value_at(theta)
 
     def gradient_at(self, theta: Array) -> Array:
-        self._deadline.check()
-        return self._side.gradient_at(theta)
+        with self._budget.spending():
+            return self._side.gradient_at(theta)
 
     def derivative_at(self, operator: str, engine: str, theta: Array, direction: Array) -> tuple[float, Array]:
-        self._deadline.check()
-        return self._side.derivative_at(operator, engine, theta, direction)
+        with self._budget.spending():
+            return self._side.derivative_at(operator, engine, theta, direction)
 
 
 def open_side(
-    backend: str, function: Any, by_hand: Callable[..., Any] | None, given: Given, precision: str, deadline: Deadline
+    backend: str, function: Any, by_hand: Callable[..., Any] | None, given: Given, precision: str, budget: Budget
 ) -> Side:
     """A function made ready, and looked at once.
 
@@ -96,7 +113,7 @@ def open_side(
         by_hand: its gradient, of a function of NumPy.
         given: what it is compared at.
         precision: float64 or float32.
-        deadline: for all that is asked of it.
+        budget: for all that is asked of it.
 
     Raises:
         Fault: saying where the function is wrong.
@@ -104,13 +121,17 @@ def open_side(
     """
     made: Side
     if backend == "julia":
-        made = import_module("diffprog.gradients.julia_side").JuliaSide(function, given, precision, deadline)
-    elif backend == "numpy":
-        made = import_module("diffprog.gradients.numpy_side").NumpySide(function, by_hand, given, precision)
-    else:
-        kind = {"torch": "TorchSide", "jax": "JaxSide"}[backend]
-        made = getattr(import_module(f"diffprog.gradients.{MODULES[backend]}"), kind)(function, given, precision)
-    return Timed(made, deadline)
+        of_julia = import_module("diffprog.gradients.julia_side")
+        of_julia.worker()  # what is compiled once is not this function's time
+    with budget.spending():
+        if backend == "julia":
+            made = of_julia.JuliaSide(function, given, precision, budget)
+        elif backend == "numpy":
+            made = import_module("diffprog.gradients.numpy_side").NumpySide(function, by_hand, given, precision)
+        else:
+            kind = {"torch": "TorchSide", "jax": "JaxSide"}[backend]
+            made = getattr(import_module(f"diffprog.gradients.{backend}_side"), kind)(function, given, precision)
+    return Timed(made, budget)
 
 
 def place(function: Callable[..., Any]) -> tuple[Path, str]:

@@ -88,7 +88,9 @@ def loss_of(module: Any) -> Callable[[dict[str, Any], dict[str, Any]], Any]:
 
     def loss(params: dict[str, Any], data: dict[str, Any]) -> Any:
         like = next(iter(params.values())).dtype
-        kept = {name: x.to(like) if x.is_floating_point() else x for name, x in module.named_buffers()}
+        kept = {  # copies: running means are written to
+            name: x.to(like if x.is_floating_point() else x.dtype, copy=True) for name, x in module.named_buffers()
+        }
         given = {name: params[short] for name, short in names.items() if short in params}
         return torch.func.functional_call(module, kept | given, (data,))
 

@@ -16,12 +16,13 @@ class JuliaError(RuntimeError):
 
     Attributes:
         kind: the name of the exception's type, such as ``DomainError``.
+        message: what Julia says of it.
         backtrace: Julia's own, as text.
     """
 
     def __init__(self, kind: str, message: str, backtrace: str = "") -> None:
         super().__init__(f"{kind}: {message}" if kind not in message else message)
-        self.kind = kind
+        self.kind, self.message = kind, message
         self.backtrace = backtrace
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -143,6 +145,15 @@ class Worker(Route):
             self._session.end()
             self._session = None
             self.generation += 1
+
+    def abort(self) -> None:
+        """Ends the process at once, from any thread. A call under way fails with a BridgeError; a later one starts
+        another process, without the pullbacks that this one kept.
+        """
+        process = self._process
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Ends the process. A later call starts another."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from diffprog.measure import finite_differences
+from diffprog.measure.norms import norm
 from diffprog.spec import Array, Layout
 
 IDENTITY = 450
@@ -34,7 +35,7 @@ class Answers(Protocol):
 def units_of(layout: Layout, theta: Array) -> Array:
     """By how much to change parameters of which nothing is known (P,): by the size of each one's array."""
     parts = layout.split(theta).values()
-    sizes = [float(np.sqrt(np.mean(part**2))) for part in parts]
+    sizes = [norm(part) / np.sqrt(part.size) for part in parts]
     return np.concatenate([np.full(part.size, size or 1.0) for part, size in zip(parts, sizes, strict=True)])
 
 
@@ -75,8 +76,7 @@ def differences(
     of_value = operator == "jvp"
     scale = cell.gradient_at(theta) if of_value else derivative
     asked: Callable[[Array], Any] = cell.value_at if of_value else cell.gradient_at
-    norm = float(np.linalg.norm(scale))
-    return finite_differences.check_along(asked, theta, derivative, directions[0], norm, floor, steps)
+    return finite_differences.check_along(asked, theta, derivative, directions[0], norm(scale), floor, steps)
 
 
 def _in_units(cell: Answers, units: Array, x: Array) -> float:
@@ -98,7 +98,7 @@ def identity(cell: Answers, theta: Array, direction: Array, jvp: Array, toleranc
         return None, None
     gradient = cell.gradient_at(theta).astype(np.float64)
     direction = direction.astype(jvp.dtype).astype(np.float64)
-    error = abs(float(jvp) - float(gradient @ direction)) / (float(np.linalg.norm(gradient)) or 1.0)
+    error = abs(float(jvp) - float(gradient @ direction)) / (norm(gradient) or 1.0)
     eps = float(np.finfo(jvp.dtype).eps)
     allowed = IDENTITY * eps
     return error, max(allowed, IDENTITY_SHARE * tolerance) if eps < 1e-12 else allowed
@@ -107,7 +107,7 @@ def identity(cell: Answers, theta: Array, direction: Array, jvp: Array, toleranc
 def undetermined(calls: Sequence[float]) -> float | None:
     """By how much values of the same inputs differ, over max(1, |L|)."""
     found = (max(calls) - min(calls)) / max(1.0, abs(calls[0]))
-    return found if np.isfinite(found) else None
+    return found if np.isfinite(found) else finite_differences.NO_END
 
 
 def rounding(cell: Answers, theta: Array, value: float, gradient: Array | None) -> tuple[float, float]:
@@ -120,8 +120,7 @@ def rounding(cell: Answers, theta: Array, value: float, gradient: Array | None) 
         moved = theta * (1 + np.finfo(np.float64).eps * np.random.default_rng(k).choice([-1.0, 1.0], theta.shape))
         values.append(abs(cell.value_at(moved) - value) / max(1.0, abs(value)))
         if gradient is not None:
-            norm = float(np.linalg.norm(gradient)) or 1.0
-            slopes.append(float(np.linalg.norm(cell.gradient_at(moved) - gradient)) / norm)
+            slopes.append(norm(cell.gradient_at(moved) - gradient) / (norm(gradient) or 1.0))
     return max(values), max(slopes)
 
 
@@ -132,7 +131,7 @@ def blocks(cell: Answers, theta: Array, gradient: Array, layout: Layout) -> dict
     """
     units, steps = units_of(layout, theta), finite_differences.steps_for_any(1.0)
     found, start, gradient = {}, 0, gradient * units
-    scale, function = float(np.linalg.norm(gradient)), partial(_in_units, cell, units)
+    scale, function = norm(gradient), partial(_in_units, cell, units)
     for block in layout.blocks:
         direction = np.zeros(layout.size)
         direction[start : start + block.size] = finite_differences.unit_directions(block.size, 1, start)[0]

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from diffprog.measure.norms import norm
 from diffprog.spec import Array
 
 ROUNDING = 1e-9
@@ -19,6 +20,8 @@ ROUNDING = 1e-9
 
 STEPS = ((0.1, 7),)
 """First steps and how often they are halved, for functions that are smooth over such distances of their parameters."""
+NO_END = float(np.finfo(np.float64).max)
+"""An error, and what it may be, where no step gives a number: a record holds neither NaN nor infinity."""
 CONVERGED = 1e-9
 """Relative. Before this, a step that makes things worse may have been too large, and a smaller one is tried."""
 
@@ -63,7 +66,7 @@ def directional(
             if error < least:
                 (row, column), least = (i, j + 1), error
         diverging = i > row and _distance(rows[i][-1], rows[i - 1][-1]) > 4 * least
-        if diverging and least < CONVERGED * float(np.linalg.norm(rows[row][column])):
+        if diverging and least < CONVERGED * norm(rows[row][column]):
             break  # rounding: smaller steps have nothing to add
     best = rows[row][column]
     neighbour = rows[row + 1][column] if row + 1 < len(rows) else rows[row - 1][-1]
@@ -71,7 +74,7 @@ def directional(
 
 
 def _distance(x: Any, y: Any) -> float:
-    return float(np.linalg.norm(x - y))
+    return norm(x - y)
 
 
 Steps = Sequence[tuple[float, int]]
@@ -98,7 +101,7 @@ def check(
 
     The bound is ten times the differences' own error estimate, and never below ``least``.
     """
-    scale = float(np.linalg.norm(gradient))
+    scale = norm(gradient)
     found = [check_along(function, x, gradient @ direction, direction, scale, least, steps) for direction in directions]
     return max(error for error, _ in found), max(bound for _, bound in found)
 
@@ -125,5 +128,7 @@ def check_along(
             difference = found
         if 10 * difference.error / scale <= least:
             break
-    error = float(np.linalg.norm(difference.value - derivative)) / scale
+    error = norm(difference.value - derivative) / scale
+    if not np.isfinite(error + difference.error):
+        return NO_END, NO_END
     return error, max(least, 10 * difference.error / scale)

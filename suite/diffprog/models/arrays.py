@@ -72,8 +72,10 @@ def _named(drawn: Any, called: str, where: str) -> Arrays:
             raise UsageError(f"{where}: {name!r} in {called} is no name: letters, digits and _ make one")
         try:
             array = np.asarray(given)
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # a framework's array has reasons of its own, such as requires_grad
             raise UsageError(f"{where}: {name!r} in {called} is no array ({error})") from error
+        if isinstance(given, Mapping):
+            raise UsageError(f"{where}: {name!r} in {called} is a dict; give each array in it a name of its own")
         if array.dtype.kind in "fc" and not np.isfinite(array).all():
             raise UsageError(f"{where}: {name!r} in {called} is not finite everywhere")
         if array.dtype.kind in "iu" and array.size and int(array.max()) > np.iinfo(np.int64).max:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import difflib
 import inspect
@@ -122,11 +123,16 @@ def task(folder: Path) -> Task:
                     f"{where}: draw gives other parameters for seed {seed} than for seed 0: "
                     f"{key!r} must be of shape {shape}"
                 )
-        return {"params": arrays.flat(params), **{key: array.copy() for key, array in data.items()}}
+        if more := set(params) - {key for key, _ in config.shapes}:
+            raise UsageError(f"{where}: draw gives a parameter {min(more)!r} for seed {seed} that seed 0 has not")
+        in_order = {key: params[key] for key, _ in config.shapes}  # a dict may come in another order
+        return {"params": arrays.flat(in_order), **{key: array.copy() for key, array in data.items()}}
 
     bound = getattr(made, "BOUND", None)
     if bound is not None and not isinstance(bound, int | float):
         raise UsageError(f"{where}: BOUND is a {type(bound).__name__}; it is a number, the least that the loss can be")
+    if bound is not None and not math.isfinite(bound):
+        raise UsageError(f"{where}: BOUND is {bound}; it is a finite number, the least that the loss can be")
     by_hand = "numpy" in present and has_gradient(folder)
     if present == ("numpy",) and not by_hand:
         others = ", ".join(file for backend, file in loading.FILES.items() if backend != "numpy")
@@ -165,8 +171,26 @@ _BY_VALUE = (Limit("numpy", "hand", ("gradient", "jvp", "hvp"), NO_GRADIENT),)
 
 def has_gradient(folder: Path) -> bool:
     """Whether on_numpy.py has a gradient by hand; told from its text, since importing it is a worker's affair."""
-    text = (folder / loading.FILES["numpy"]).read_text(encoding="utf-8", errors="replace")
-    return any(line.startswith("def gradient(") for line in text.splitlines())
+    text = (folder / loading.FILES["numpy"]).read_text(encoding="utf-8-sig", errors="replace")
+    try:
+        made = ast.parse(text).body
+    except (SyntaxError, ValueError):  # told where it is imported
+        return any(line.startswith("def gradient(") for line in text.splitlines())
+    return any("gradient" in _bound(statement) for statement in made)
+
+
+def _bound(statement: ast.stmt) -> set[str]:
+    """The names that a statement of a file defines or imports."""
+    match statement:
+        case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+            return {name}
+        case ast.ImportFrom(names=names) | ast.Import(names=names):
+            return {alias.asname or alias.name for alias in names}
+        case ast.Assign(targets=targets):
+            return {one.id for target in targets for one in ast.walk(target) if isinstance(one, ast.Name)}
+        case ast.AnnAssign(target=ast.Name(id=name)):
+            return {name}
+    return set()
 
 
 def _known_settings(made: ModuleType, where: Path) -> None:

@@ -37,7 +37,9 @@ def name_of(folder: Path) -> str:
     """
     name = folder.resolve().name
     if not name.replace("-", "_").isidentifier():
-        raise UsageError(f"the folder {folder} cannot name a task: letters, digits, - and _ make a name")
+        raise UsageError(
+            f"the folder {folder} cannot name a task: letters, digits, - and _ make a name, with no digit first"
+        )
     return name
 
 

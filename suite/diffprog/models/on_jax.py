@@ -91,4 +91,6 @@ def hint(error: BaseException) -> str:
         return "a traced value has no number: no float(), .item() or `if` on it; use jnp.where or jax.lax.cond"
     if "does not support item assignment" in str(error) or "JAX arrays are immutable" in str(error):
         return "JAX's arrays cannot be changed: use x.at[i].set(…)"
+    if kind == "UnexpectedTracerError":
+        return "a traced value was kept from one call to the next, in a global or an attribute: return it instead"
     return ""

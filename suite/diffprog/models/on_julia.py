@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,11 @@ LITERALS = {
     "float64": "a literal such as 0.5f0 is Float32: write 0.5",
 }
 """What makes a Julia loss of another type than its parameters, most of all; by what these are."""
+
+
+def spelt(name: str) -> str:
+    """A name as Julia reads it: composed (NFC), and the micro sign and the open e are Greek letters there."""
+    return unicodedata.normalize("NFC", name).replace("\u00b5", "\u03bc").replace("\u025b", "\u03b5")
 
 
 class Model:
@@ -48,7 +54,8 @@ class Model:
     def problem(self, data: Mapping[str, Any]) -> Any:
         """The problem with arrays that Julia has. It is a call of its own: only then Julia sees what was loaded."""
         # Keywords come to Julia in any order, and that of the parameters is θ's.
-        names, shapes = tuple(name for name, _ in self.shapes), tuple(shape for _, shape in self.shapes)
+        names, shapes = tuple(spelt(name) for name, _ in self.shapes), tuple(shape for _, shape in self.shapes)
+        data = {spelt(name): x for name, x in data.items()}
         with self.faults():
             return self._models.model(self._space, self._precision, names, shapes, self._options(**data))
 

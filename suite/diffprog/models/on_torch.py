@@ -58,7 +58,7 @@ def functions(
 
     def gradient(theta: Any, data: dict[str, Any]) -> tuple[Any, Any]:
         leaves = {name: leaf.requires_grad_() for name, leaf in of(theta.detach()).items()}
-        found = user(leaves, dict(data))
+        found = user(dict(leaves), dict(data))  # a loss may put others in their places
         slopes = torch.autograd.grad(found, tuple(leaves.values()), materialize_grads=True)
         return found.detach(), torch.cat([slope.reshape(-1) for slope in slopes])
 

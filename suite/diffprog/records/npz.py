@@ -1,7 +1,8 @@
-"""Reads .npz files, whatever has become of them."""
+"""Writes .npz files of arrays of any names, and reads them, whatever has become of them."""
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,18 @@ from diffprog.spec import Arrays
 
 class Damaged(Exception):
     """A file of arrays cannot be read; the text says why."""
+
+
+def write(path: Path, arrays: Arrays) -> None:
+    """The arrays as np.savez writes them, which cannot have one called ``file``: its own argument is.
+
+    Raises:
+        OSError: if there is no room.
+    """
+    with zipfile.ZipFile(path, "w") as file:
+        for name, array in arrays.items():
+            with file.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
 def read(path: Path) -> Arrays:

@@ -62,12 +62,14 @@ def commit(root: Path = ROOT) -> str:
         return ""
 
 
-@cache
 def source_hash(task: str, root: Path = ROOT) -> str:
     """A hash of the sources that define a task on all backends: its folder and its Julia file."""
     folder = tasks.get(task).folder if task in tasks.known() else None
-    if folder is not None:
-        return loading.source_hash(folder)
+    return _own_hash(task, root) if folder is None else loading.source_hash(folder)  # its author may be at work on it
+
+
+@cache
+def _own_hash(task: str, root: Path) -> str:
     digest = hashlib.sha256()
     julia = find_julia.package_folder(root) / "src"
     own = (path for path in (root / "tasks" / task).glob("*.py") if path.name not in loading.SHOWN)

@@ -62,7 +62,7 @@ def save(path: Path, arrays: Arrays) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.stem + ".partial.npz")
-        np.savez(partial, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its options
+        npz.write(partial, arrays)
         partial.replace(path)
     except OSError as error:
         raise UsageError(f"cannot write {path} ({error}); earlier records are kept") from error

@@ -15,6 +15,7 @@ import numpy as np
 from diffprog import tasks
 from diffprog.declaration import Task
 from diffprog.errors import UsageError
+from diffprog.models.declaring import NO_GRADIENT
 from diffprog.records import protocol
 from diffprog.records.fits import COMPARED, TOLERANCE, FitJournal, FitRecord, inputs_file
 from diffprog.run import driver, files, folders, models, plan
@@ -74,6 +75,8 @@ def planned(request: Request) -> list[FitRecord]:
             and not (backend == "numpy" and plan.value_alone(task))
             for optimiser in request.optimisers or OPTIMISERS
         ]  # fmt: skip
+    if not found:  # of a user's model
+        raise UsageError(f"there is nothing to fit: {NO_GRADIENT}")
     return found
 
 

@@ -10,6 +10,7 @@ from time import perf_counter
 import numpy as np
 
 from diffprog.backends.base import Trainer
+from diffprog.records import npz
 from diffprog.spec import Array, Arrays
 
 BATCHES = "batches_"
@@ -124,5 +125,6 @@ class Fitting:
 
     def _save(self, theta: Array, results: Arrays) -> None:
         draft = self.path.with_name(self.path.stem + ".partial.npz")
-        np.savez(draft, theta=theta, losses=np.array(self.losses), **results)  # type: ignore[arg-type]
+        own: Arrays = {"theta": theta, "losses": np.array(self.losses)}
+        npz.write(draft, own | results | own)  # an output of their name is none
         draft.replace(self.path)

@@ -24,7 +24,7 @@ from diffprog.measure import clock, gpu, memory, rates
 from diffprog.models import checking, loading
 from diffprog.models.declaring import ModelConfig
 from diffprog.models.loading import FILES, Fault
-from diffprog.records import protocol
+from diffprog.records import npz, protocol
 from diffprog.records.cells import Gpu, Memory, Seconds
 from diffprog.spec import Arrays, dtype
 from diffprog.worker import answers, fitting, steady
@@ -217,7 +217,7 @@ def save(path: Path, arrays: Arrays) -> None:
         OSError: saying what there was no room for.
     """
     try:
-        np.savez(path, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its options
+        npz.write(path, arrays)
     except OSError as error:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)

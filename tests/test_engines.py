@@ -11,9 +11,15 @@ from diffprog.run import driver, plan
 from diffprog.spec import BACKENDS, DEVICES, OPERATORS, PRECISIONS, Case, Limit
 from tests.conftest import Runner
 
-VARIANTS = {"flow": ("quadratic",), "eigensolver": ("spectrum",), "qcbm": ("gaussian",), "trg": ("classic",)}
+VARIANTS = {
+    "flow": ("quadratic",),
+    "eigensolver": ("spectrum",),
+    "qcbm": ("gaussian",),
+    "trg": ("classic",),
+    "vqe": ("maxcut",),
+}
 """What compiles fastest; all of them with --thorough."""
-LONG = {("jax", "trg"), ("jax", "qcbm"), ("julia", "trg"), ("julia", "flow")}
+LONG = {("jax", "trg"), ("jax", "qcbm"), ("jax", "vqe"), ("julia", "trg"), ("julia", "flow")}
 """A minute or more even so: with --thorough too. Their own tests have them, engine by engine."""
 SLOW = ("compile", "mooncake")
 """Minutes of compilation: only with --thorough (nox -s engines)."""

@@ -17,7 +17,7 @@ PACKAGE = Path(diffprog.__file__).parent
 FLOORS = (
     ("version", "errors", "plain", "format", "spec", "declaration", "engines", "config"),
     ("records",),
-    ("measure", "drawing", "models"),
+    ("measure", "drawing", "models", "circuits"),
     ("tasks",),
     ("backends",),
     ("agree", "worker"),

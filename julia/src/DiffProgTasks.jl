@@ -19,6 +19,7 @@ include("duals.jl")
 include("engines.jl")
 include("fit.jl")
 include("models/models.jl")
+include("circuits/circuits.jl")
 
 # A task is a file in `tasks/`. Nothing else names it: it defines `<its name>_problem(method, config, data)`, and
 # `<its name>_workload()` for what is to be compiled in advance.

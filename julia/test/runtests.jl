@@ -26,6 +26,7 @@ end
     @testset "kernels" include("kernels.jl")
     @testset "qcbm" include("qcbm.jl")
     @testset "trg" include("trg.jl")
+    @testset "vqe" include("vqe.jl")
     @testset "bridge" include("bridge.jl")
     @testset "engines" include("engines.jl")
     @testset "fit" include("fit.jl")

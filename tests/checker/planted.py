@@ -184,6 +184,10 @@ def _fewer(right: Answer) -> Iterator[Arrays]:
             theta = right.theta.copy()
             theta[-2 * right.config.qubits :] = 0
             yield right.by(_reference(right), theta)
+        case "vqe":  # the last mixer or layer of rotations does nothing
+            theta = right.theta.copy()
+            theta[-1 if right.config.alternating else -2 * right.config.qubits :] = 0
+            yield right.by(_reference(right), theta)
 
 
 def _reference(right: Answer, config: Any = None) -> Functions:
@@ -389,7 +393,7 @@ IN_CODE: dict[str, dict[str, list[tuple[str, str]]]] = {
         "wrong sign": [("hop = np.cos(b / 2), -1j * np.sin(b / 2)", "hop = np.cos(b / 2), 1j * np.sin(b / 2)")],
         "transposed factor": [("[matrix.conj().swapaxes(-1, -2) for", "[matrix.conj() for")],
         "one layer too few": [
-            ("for layer in range(depth, -1, -1):", "moments[0] = 0\n        for layer in range(depth, 0, -1):")
+            ("for layer in range(depth, -1, -1):", "moments[0] = 0\n    for layer in range(depth, 0, -1):")
         ],
     },
     "trg": {
@@ -410,15 +414,59 @@ IN_CODE: dict[str, dict[str, list[tuple[str, str]]]] = {
         ],
         "transposed factor": [("b_bar = b_bar.transpose(0, 3, 1, 2, 4)", "b_bar = b_bar.transpose(0, 1, 3, 2, 4)")],
     },
+    "vqe": {
+        "missing conjugate": [
+            ("[matrix.conj().swapaxes(-1, -2) for", "[matrix.swapaxes(-1, -2) for"),
+            (
+                "slopes[0, layer] = 2 * np.vdot(bar, diagonal * psi).imag",
+                "slopes[0, layer] = 2 * (bar @ (diagonal * psi)).imag",
+            ),
+        ],
+        "dropped term": [
+            ('return data["diagonal"] * state - flipped(config.qubits, state)', 'return data["diagonal"] * state'),
+            ('total = -data["couplings"].sum() * state', "total = np.zeros_like(state)"),
+            (
+                'for bond, coupling in zip(data["bonds"].tolist(), data["couplings"], strict=True):',
+                'for bond, coupling in zip(data["bonds"].tolist()[1:], data["couplings"][1:], strict=True):',
+            ),
+        ],
+        "wrong sign": [
+            ("phased(-gamma[layer] * diagonal, bar)", "phased(gamma[layer] * diagonal, bar)"),
+            ("table[..., 1] = 2 * beta", "table[..., 1] = -2 * beta"),
+            ('return -data["diagonal"] * state', 'return data["diagonal"] * state'),
+        ],
+        "factor of two": [
+            ("table[..., 1] = 2 * beta", "table[..., 1] = beta"),
+            (
+                "slopes[1, layer] = 2 * np.vdot(bar, flipped(qubits, psi)).imag",
+                "slopes[1, layer] = np.vdot(bar, flipped(qubits, psi)).imag",
+            ),
+        ],
+        "one gate of those that share a parameter": [
+            (
+                "slopes[1, layer] = 2 * np.vdot(bar, flipped(qubits, psi)).imag",
+                "slopes[1, layer] = 2 * np.vdot(bar, flipped(qubits, psi)).imag / qubits",
+            ),
+        ],
+        "transposed factor": [("[matrix.conj().swapaxes(-1, -2) for", "[matrix.conj() for")],
+    },
 }
 """By task and kind of mistake: a piece of the reference's source, and what is written in its place."""
 
 
 MODULES = {
-    "flow": ("field", "runge_kutta", "reference"),
-    "eigensolver": ("reference",),
-    "qcbm": ("simulation", "reference"),
-    "trg": ("network", "reference"),
+    "flow": ("tasks.flow.field", "tasks.flow.runge_kutta", "tasks.flow.reference"),
+    "eigensolver": ("tasks.eigensolver.reference",),
+    "qcbm": ("circuits.states", "tasks.qcbm.reference"),
+    "trg": ("tasks.trg.network", "tasks.trg.reference"),
+    "vqe": (
+        "circuits.states",
+        "tasks.vqe.hamiltonian",
+        "tasks.vqe.alternating",
+        "tasks.vqe.reference_alternating",
+        "tasks.vqe.reference_rotations",
+        "tasks.vqe.reference",
+    ),
 }
 """What a reference is made of, each after what it imports."""
 
@@ -429,7 +477,7 @@ def mutant(task: str, old: str, new: str) -> ModuleType:
     Raises:
         ValueError: if no source has such a piece.
     """
-    names = [f"diffprog.tasks.{task}.{module}" for module in MODULES[task]]
+    names = [f"diffprog.{module}" for module in MODULES[task]]
     origins = [spec.origin for name in names if (spec := find_spec(name)) is not None and spec.origin is not None]
     sources = [Path(origin).read_text(encoding="utf-8") for origin in origins]
     if not any(old in source for source in sources):

@@ -41,7 +41,7 @@ def test_errors_in_answers_are_caught(case: Case, count: dict[str, int]) -> None
 WAYS = [
     (case, method, operator)
     for case in CASES
-    if case.size == "tiny" or case.task == "qcbm"
+    if case.size == "tiny" or case.task in ("qcbm", "vqe")
     for method in tasks.get(case.task).methods
     for operator in ("gradient", "jvp", "hvp")
     if operator == "gradient" or method == tasks.get(case.task).reference_method(case.variant)

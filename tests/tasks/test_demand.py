@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 
 from diffprog import tasks
+from diffprog.circuits import tables
 from diffprog.declaration import Demand, Task
 from diffprog.spec import SIZES
 from diffprog.tasks.eigensolver import demand as eigensolver
 from diffprog.tasks.eigensolver import hamiltonian
-from diffprog.tasks.qcbm import circuit
 from diffprog.tasks.qcbm import demand as qcbm
 from diffprog.tasks.qcbm.problem import QcbmConfig
 from diffprog.tasks.trg import demand as trg
 from diffprog.tasks.trg import lattice
+from diffprog.tasks.vqe import demand as vqe
 
 
 def of(task: Task, config: Any, method: str, operator: str, itemsize: int = 8) -> Demand:
@@ -131,7 +132,7 @@ def test_a_circuit_and_kernel_that_take_so_many_operations_are_right(variant: st
     inputs = task.draw(config, 0)
     theta, n, size = inputs.pop("params"), config.qubits, 1 << config.qubits
     table = np.zeros((config.depth + 1) * n * 3)
-    table[circuit.angle_slots(n, config.depth)] = theta
+    table[tables.angle_slots(n, config.depth)] = theta
     angles = table.reshape(config.depth + 1, n, 3)
     spins = 1 - 2 * (np.arange(size)[:, None] >> np.arange(n) & 1)
     flops, state, basis = 0, np.ones(size, np.complex128), np.arange(size)
@@ -170,6 +171,33 @@ def test_a_circuit_and_kernel_that_take_so_many_operations_are_right(variant: st
         flops = min(2 * qcbm.real_fft(2 * size), size * (2 * size - 1))
     assert difference @ product == pytest.approx(functions.value(theta, inputs), abs=1e-14)
     assert flops == qcbm.kernel(config, len(sigmas))
+
+
+@pytest.mark.parametrize("variant", ["tfim", "maxcut"])
+def test_an_energy_that_takes_so_many_operations_is_right(variant: str) -> None:
+    """One phase an amplitude and a layer, mixers without their cosines, H in pairs of amplitudes."""
+    task = tasks.get("vqe")
+    config = task.configure(variant, "tiny" if variant == "tfim" else "small")
+    inputs = task.draw(config, 0)
+    theta, n, size = inputs.pop("params"), config.qubits, 1 << config.qubits
+    flops, basis, state = 0, np.arange(size), np.full(size, 2 ** (-n / 2), np.complex128)
+    for layer, (gamma, beta) in enumerate(theta.reshape(2, -1).T):
+        state = np.exp(-1j * gamma * inputs["diagonal"]) * np.cos(beta) ** n * state
+        flops += 6 * size if layer else 0  # the first: a table, of a constant state
+        for q in range(n):
+            state = state - 1j * np.tan(beta) * state[basis ^ 1 << q]
+            flops += 4 * size
+    assert flops == size * vqe.circuit(config)
+    found, flops = inputs["diagonal"] @ (state.real**2 + state.imag**2), 5 * size
+    if variant == "tfim":
+        for q in range(n):
+            lower = basis[basis >> q & 1 == 0]
+            one, other = state[lower], state[lower ^ 1 << q]
+            found -= 2 * (one.real * other.real + one.imag * other.imag).sum()
+            flops += 4 * lower.size
+    assert flops == size * vqe.energy(config)
+    value = tasks.functions("vqe", "numpy", config, "reverse").value(theta, inputs)
+    assert (found if variant == "tfim" else -found) == pytest.approx(value, rel=1e-12)
 
 
 def test_the_operator_that_is_counted_is_the_hamiltonian() -> None:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from diffprog.circuits import tables
 from diffprog.errors import UsageError
 from diffprog.spec import Array, Arrays, Functions
-from diffprog.tasks.qcbm import circuit, problem, reference, targets
+from diffprog.tasks.qcbm import problem, reference, targets
 from diffprog.tasks.qcbm.problem import QcbmConfig
 from diffprog.tasks.qcbm.spec import TASK
 
@@ -287,7 +288,7 @@ def test_chunks_of_shifted_circuits_do_not_matter(backend: str, monkeypatch: pyt
     config = problem.configure("bars_and_stripes", "tiny")
     theta, data = inputs(config)
     whole = runner(backend, config, "parameter_shift")("gradient", theta, data)[1]
-    monkeypatch.setattr(circuit, "CHUNK_BYTES", 7 * 2 * circuit.circuit_bytes(config.qubits, config.depth, 8))
+    monkeypatch.setattr(tables, "CHUNK_BYTES", 7 * 2 * tables.circuit_bytes(config.qubits, config.depth, 8))
     assert theta.size % 7
     chunked = runner.__wrapped__(backend, config, "parameter_shift")("gradient", theta, data)[1]
     np.testing.assert_allclose(chunked, whole, rtol=0, atol=1e-15)
@@ -304,7 +305,7 @@ def test_planted_errors_are_seen(plant: str) -> None:
         "a dropped CNOT": data["cnots"][:-1],
         "bit order": config.qubits - 1 - data["cnots"],
     }[plant]
-    data["permutation"] = circuit.permutation(wrong, config.qubits)
+    data["permutation"] = tables.permutation(wrong, config.qubits)
     assert relative(reference.build(config, "reverse").gradient(theta, data)[1], gradient) > 1e-2
 
 
@@ -368,7 +369,7 @@ def test_targets_are_the_declared_ones() -> None:
 
 
 def test_entanglers() -> None:
-    assert targets.ring(4).tolist() == [[0, 1], [2, 3], [1, 2], [3, 0]]
+    assert tables.ring(4).tolist() == [[0, 1], [2, 3], [1, 2], [3, 0]]
     assert targets.chow_liu_tree(targets.bars_and_stripes(2, 2)).tolist() == [[0, 1], [0, 2], [0, 3]]  # all pairs tie
     for rows, columns in ((2, 2), (3, 3), (3, 4), (4, 5)):
         assert len(targets.chow_liu_tree(targets.bars_and_stripes(rows, columns))) == rows * columns - 1

@@ -17,7 +17,7 @@ from diffprog.models import loading
 from diffprog.version import __version__
 
 ROOT = Path(__file__).parents[1]
-MEASURING = ("records", "measure", "models", "backends", "worker")
+MEASURING = ("records", "measure", "models", "circuits", "backends", "worker")
 """Folders whose modules workers run."""
 
 

@@ -1,25 +1,5 @@
 # For engines: a loss of any numbers, on Yao's instructions, with a rule for what reverse mode must not look into.
 
-"The gates of a circuit, in time order. Its angles are given by who runs it, those in the gates do not count."
-struct Circuit{T}
-    qubits::Int
-    gates::Vector{Gate{T}}
-end
-
-"The register after a circuit."
-function run(circuit::Circuit, θ::AbstractVector{T}) where {T}
-    ψ = zero_state(Complex{T}, circuit.qubits)
-    k = 0
-    for gate in circuit.gates
-        if gate isa CNOT
-            apply!(ψ, gate)
-        else
-            turn!(ψ, gate, θ[k += 1])
-        end
-    end
-    return ψ
-end
-
 """
     probabilities(circuit, θ) -> Vector
 
@@ -39,7 +19,7 @@ function ChainRulesCore.rrule(::typeof(probabilities), circuit::Circuit, θ::Abs
 end
 
 struct QcbmCase{T,K}
-    circuit::Circuit{T}
+    circuit::Circuit{Gate{T}}
     kernel::K
     target::Vector{T}
 end

@@ -18,47 +18,10 @@ function derivatives(::Reverse, problem::QcbmProblem{T}, θ) where {T}
     return θ̄
 end
 
-# A rotation R = exp(−iθσ/2) gives dψ = −(i/2) σψ dθ right after it, so dL/dθ = Re <λ|−(i/2) σψ> = ½ Im <λ|σψ> there.
 function derivatives(::Adjoint, problem::QcbmProblem, θ)
     ψ, λ = problem.ψ, cotangent!(problem)
     return sweep_back(problem.gates, ψ, λ, θ)
 end
-
-"The derivatives by the angles `θ` of `gates`; un-applies these to `ψ` and to its cotangent `λ`."
-function sweep_back(gates, ψ, λ, θ)
-    θ̄ = similar(θ)
-    k = length(θ)
-    for gate in Iterators.reverse(gates)
-        if gate isa CNOT
-            apply!(ψ, gate)
-            apply!(λ, gate)
-        else
-            θ̄[k] = imag_overlap(content(gate).block, vec(state(λ)), vec(state(ψ)), only(gate.locs)) / 2
-            turn!(ψ, gate, -θ[k])
-            turn!(λ, gate, -θ[k])
-            k -= 1
-        end
-    end
-    return θ̄
-end
-
-turn!(register, gate::Turn{XGate}, angle) = instruct!(register, Val(:Rx), gate.locs, angle)
-turn!(register, gate::Turn{ZGate}, angle) = instruct!(register, Val(:Rz), gate.locs, angle)
-
-"Im <λ|σψ> for σ = X or Z on one qubit, counted from one."
-function imag_overlap(σ, λ::Vector{Complex{T}}, ψ::Vector{Complex{T}}, qubit) where {T}
-    stride = 1 << (qubit - 1)
-    total = zero(T)
-    @inbounds for start in 0:(2stride):(length(ψ) - 1)
-        @simd for i in (start + 1):(start + stride)
-            total += imag_pair(σ, λ[i], λ[i + stride], ψ[i], ψ[i + stride])
-        end
-    end
-    return total
-end
-
-imag_pair(::XGate, λ₀, λ₁, ψ₀, ψ₁) = imag(conj(λ₀) * ψ₁) + imag(conj(λ₁) * ψ₀)
-imag_pair(::ZGate, λ₀, λ₁, ψ₀, ψ₁) = imag(conj(λ₀) * ψ₀) - imag(conj(λ₁) * ψ₁)
 
 # dL/dθ_k = 2 K(p − π)·∂p, where ∂p = ½(p⁺ − p⁻); π drops out of the difference.
 function derivatives(::ParameterShift, problem::QcbmProblem{T}, θ) where {T}

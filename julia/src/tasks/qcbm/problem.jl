@@ -1,13 +1,5 @@
 # The problem: a circuit with its target and kernel, and its value.
 
-"Yao's own reverse mode: un-applies the circuit to the state and its cotangent, block by block."
-struct Reverse end
-"The same idea written out on Yao's instructions, with a contraction in place of two gates for each derivative."
-struct Adjoint end
-"½(p(θ_k + π/2) − p(θ_k − π/2)) for every parameter: 2P circuits."
-struct ParameterShift end
-
-const QCBM_METHODS = (reverse = Reverse(), adjoint = Adjoint(), parameter_shift = ParameterShift())
 const QCBM_VARIANTS = (gaussian = :gaussian, bars_and_stripes = :bars_and_stripes)
 
 "A circuit, a target distribution, and the buffers of an evaluation."
@@ -36,7 +28,7 @@ end
 function qcbm_problem(method::AbstractString, @nospecialize(config::NamedTuple), @nospecialize(data::NamedTuple))
     choose("variant of qcbm", config.variant, QCBM_VARIANTS)
     return qcbm_problem(
-        choose("method of qcbm", method, QCBM_METHODS),
+        choose("method of qcbm", method, CIRCUIT_METHODS),
         choose("kernel of qcbm", config.kernel, KERNELS),
         Int(config.qubits),
         Int(config.depth),
@@ -106,16 +98,13 @@ function work(problem::QcbmProblem, θ)
     )
 end
 
-made_with(problem::QcbmProblem) = made_with(problem.method)
-made_with(::Reverse) = "Yao"
-made_with(::Adjoint) = "Yao blocks, own sweep"
-made_with(::ParameterShift) = "Yao"
+made_with(problem::QcbmProblem) = circuit_made_with(problem.method)
 
 own_engine(::QcbmProblem) = YaoEngine()
 
 function qcbm_workload()
     machine = (target = [0.1, 0.2, 0.3, 0.4], cnots = [0; 1;;], sigmas = [0.25, 4.0])
-    for (variant, kernel) in (("gaussian", "integer"), ("bars_and_stripes", "hamming")), method in string.(keys(QCBM_METHODS))
+    for (variant, kernel) in (("gaussian", "integer"), ("bars_and_stripes", "hamming")), method in string.(keys(CIRCUIT_METHODS))
         exercise(build("qcbm", method, (; variant, kernel, qubits = 2, depth = 1), machine))
     end
 end

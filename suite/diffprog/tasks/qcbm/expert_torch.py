@@ -20,10 +20,11 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
+from diffprog.circuits import tables
+from diffprog.circuits.states_torch import Constants, Data, angle_table, axes, constants, merge
 from diffprog.spec import Expert
-from diffprog.tasks.qcbm import circuit
+from diffprog.tasks.qcbm.kernel_torch import kernel_product
 from diffprog.tasks.qcbm.problem import QcbmConfig
-from diffprog.tasks.qcbm.simulation_torch import Constants, Data, axes, constants, kernel_product, merge
 from diffprog.tasks.torch_memory import Kept
 
 Matrices = tuple[Tensor, ...]
@@ -36,7 +37,7 @@ class Rows:
     def __init__(self, memory: Tensor, qubits: int) -> None:
         self.all, rows = memory, len(memory)
         self.each = self.all.unbind()
-        sizes = [2 ** len(group) for group in circuit.groups(qubits)]
+        sizes = [2 ** len(group) for group in tables.groups(qubits)]
         taken = {size: self.all.view(rows, -1, size).mT.unbind() for size in set(sizes)}
         given = {size: self.all.view(rows, size, -1).unbind() for size in set(sizes)}
         self.taken, self.given = [taken[size] for size in sizes], [given[size] for size in sizes]
@@ -57,7 +58,7 @@ class Rows:
 def runs(qubits: int) -> list[tuple[slice, int, int]]:
     """Neighbouring groups of equal size: which qubits, how many groups, of how many qubits each."""
     found = []
-    for size, same in groupby(circuit.groups(qubits), key=len):
+    for size, same in groupby(tables.groups(qubits), key=len):
         parts = list(same)
         found.append((slice(parts[0].start, parts[-1].stop), len(parts), size))
     return found
@@ -128,10 +129,10 @@ def overlaps(qubits: int, states: Tensor, cotangents: Tensor, fixed: Constants) 
     return torch.cat([moment.flatten(1, 2) for moment in moments], dim=1).imag
 
 
-def smoothed(config: QcbmConfig, sigmas: Tensor, q: Tensor, fixed: Constants) -> Tensor:
-    """K q; see ``on_torch.kernel_product``. The dense K has 2ⁿ different elements, one for each |x − y|."""
+def smoothed(config: QcbmConfig, sigmas: Tensor, q: Tensor) -> Tensor:
+    """K q; see ``kernel_torch.kernel_product``. The dense K has 2ⁿ different elements, one for each |x − y|."""
     if not config.dense_kernel:
-        return kernel_product(config, fixed.hamming, sigmas, q)
+        return kernel_product(config, sigmas, q)
     x = torch.arange(len(q), device=q.device)
     column = torch.exp(x.to(q.dtype).square() / (-2 * sigmas[:, None])).sum(dim=0)
     return column[(x[:, None] - x).abs_()] @ q
@@ -140,30 +141,26 @@ def smoothed(config: QcbmConfig, sigmas: Tensor, q: Tensor, fixed: Constants) ->
 def build(config: QcbmConfig) -> Expert:
     n, depth, kept = config.qubits, config.depth, Kept()
 
-    def angle_table(theta: Tensor, fixed: Constants) -> Tensor:
-        return theta.new_zeros((depth + 1) * n * 3).index_copy_(0, fixed.slots, theta).view(depth + 1, n, 3)
-
-    def discrepancy(psi: Tensor, data: Data, fixed: Constants) -> tuple[Tensor, Tensor]:
+    def discrepancy(psi: Tensor, data: Data) -> tuple[Tensor, Tensor]:
         """L and Kq."""
         q = torch.view_as_real(psi).square().sum(dim=-1).sub_(data["target"])
-        kq = smoothed(config, data["sigmas"], q, fixed)
+        kq = smoothed(config, data["sigmas"], q)
         return q @ kq, kq
 
     def value(theta: Tensor, data: Data) -> Tensor:
-        fixed = constants(n, depth, theta.device, theta.dtype)
-        groups = merged(n, angle_table(theta, fixed))
+        groups = merged(n, angle_table(n, depth, theta))
         states = Rows(groups[0].new_empty(3, 2**n), n)
         last = evolve(by_layer(groups), data["permutation"], states)
-        return discrepancy(states.each[last], data, fixed)[0]
+        return discrepancy(states.each[last], data)[0]
 
     def gradient(theta: Tensor, data: Data) -> tuple[Tensor, Tensor]:
         fixed = constants(n, depth, theta.device, theta.dtype)
-        table = angle_table(theta, fixed)
+        table = angle_table(n, depth, theta)
         groups = merged(n, table)
         with kept.lent((2, depth + 3, 2**n), groups[0]) as memory:
             states, cotangents = (Rows(half, n) for half in memory.unbind())
             last = evolve(by_layer(groups), data["permutation"], states)
-            loss, kq = discrepancy(states.each[last], data, fixed)
+            loss, kq = discrepancy(states.each[last], data)
             torch.mul(states.each[last].conj(), 2 * kq, out=cotangents.each[last])
             pull_back(by_layer([group.mT for group in groups]), data["permutation"], cotangents)
             moments = overlaps(n, states.all[: depth + 1], cotangents.all[: depth + 1], fixed)

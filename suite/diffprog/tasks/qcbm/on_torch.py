@@ -1,6 +1,6 @@
 """The Born machine in PyTorch, eager: autograd, gates un-applied by hand, or batches of shifted circuits.
 
-Shapes as in ``simulation``: states are (..., 2ⁿ), complex, leading axes a batch.
+Shapes as in ``circuits.states``: states are (..., 2ⁿ), complex, leading axes a batch.
 """
 
 from __future__ import annotations
@@ -11,51 +11,35 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffprog.spec import Functions
-from diffprog.tasks.qcbm import circuit, expert_torch
-from diffprog.tasks.qcbm.problem import QcbmConfig
-from diffprog.tasks.qcbm.simulation_torch import (
-    Constants,
+from diffprog.circuits import tables
+from diffprog.circuits.states_torch import (
     Data,
-    Matrices,
-    axes,
+    angle_table,
     constants,
     entangle,
     evolve,
-    kernel_product,
-    merge,
-    overlaps,
+    layers_of,
     probabilities,
     rotate,
-    unitaries,
+    sweep_back,
 )
+from diffprog.spec import Functions
+from diffprog.tasks.qcbm import expert_torch
+from diffprog.tasks.qcbm.kernel_torch import kernel_product
+from diffprog.tasks.qcbm.problem import QcbmConfig
 
 
 def build(config: QcbmConfig, method: str) -> Functions:
     """The task's functions on tensors of one device; ``theta`` (P,) decides the precision."""
     n, depth = config.qubits, config.depth
-    groups = [slice(group.start, group.stop) for group in circuit.groups(n)]
-
-    def fixed(theta: Tensor) -> Constants:
-        return constants(n, depth, theta.device, theta.dtype)
-
-    def angle_table(theta: Tensor) -> Tensor:
-        """θ (..., P) as angles (..., d+1, n, 3); gates that are absent turn by zero."""
-        empty = theta.new_zeros(*theta.shape[:-1], (depth + 1) * n * 3)
-        return empty.index_copy(-1, fixed(theta).slots, theta).unflatten(-1, (depth + 1, n, 3))
-
-    def layers_of(table: Tensor) -> list[Matrices]:
-        factors = unitaries(table).unbind(-3)
-        merged = [merge(factors[group]) for group in groups]
-        return list(zip(*[matrix.unbind(-3) for matrix in merged], strict=True))
 
     def distribution(theta: Tensor, data: Data) -> Tensor:
-        return probabilities(evolve(layers_of(angle_table(theta)), data["permutation"]))
+        return probabilities(evolve(layers_of(angle_table(n, depth, theta)), data["permutation"]))
 
     def discrepancy(p: Tensor, data: Data) -> tuple[Tensor, Tensor]:
         """L = qᵀKq and Kq, q = p − π."""
         q = p - data["target"]
-        kq = kernel_product(config, fixed(q).hamming, data["sigmas"], q)
+        kq = kernel_product(config, data["sigmas"], q)
         return q @ kq, kq
 
     def value(theta: Tensor, data: Data) -> Tensor:
@@ -69,26 +53,19 @@ def build(config: QcbmConfig, method: str) -> Functions:
 
     def adjoint(theta: Tensor, data: Data) -> tuple[Tensor, Tensor]:
         """Un-applies the gates from ψ and λ = (dL/dp) ∘ ψ together; dL = 2 Re <λ|dψ> = m · Im tr(σ R) dθ."""
-        table, gather = angle_table(theta.detach()), data["permutation"]
+        table, gather = angle_table(n, depth, theta.detach()), data["permutation"]
         layers = layers_of(table)
         psi = evolve(layers, gather)
         loss, kq = discrepancy(probabilities(psi), data)
-        inverse = torch.empty_like(gather).scatter_(0, gather, torch.arange(len(gather), device=gather.device))
-
-        pair = torch.stack([psi, 2 * kq * psi])
-        moments = []
-        for layer in range(depth, 0, -1):
-            moments.append(overlaps(pair, fixed(theta).pauli))
-            pair = entangle(rotate(tuple(matrix.mH for matrix in layers[layer]), pair), inverse)
-        moments.append(overlaps(pair, fixed(theta).pauli))
-        by_layer = torch.stack(moments[::-1])
-        return loss, (axes(table) @ by_layer.unsqueeze(-1)).flatten()[fixed(theta).slots]
+        fixed = constants(n, depth, theta.device, theta.dtype)
+        derivatives = sweep_back(table, layers, gather, torch.stack([psi, 2 * kq * psi]), fixed.pauli)
+        return loss, derivatives.flatten()[fixed.slots]
 
     def parameter_shift(theta: Tensor, data: Data) -> tuple[Tensor, Tensor]:
         """dL/dθ_k = (Kq) · (p(θ + π/2 e_k) − p(θ − π/2 e_k)), from 2P circuits, a chunk of them at a time."""
         theta = theta.detach()
         loss, kq = discrepancy(distribution(theta, data), data)
-        pairs = circuit.circuits_at_once(n, depth, theta.element_size()) // 2
+        pairs = tables.circuits_at_once(n, depth, theta.element_size()) // 2
         parts = []
         every = torch.arange(len(theta), device=theta.device)
         for chosen in every.split(pairs):
@@ -101,10 +78,10 @@ def build(config: QcbmConfig, method: str) -> Functions:
         return {"distribution": distribution(theta, data)}
 
     def work(theta: Tensor, data: Data) -> dict[str, int]:
-        tally = circuit.Tally()
+        tally = tables.Tally()
         gather = data["permutation"]
-        evolve(layers_of(angle_table(theta)), gather, tally.rotating(rotate), tally.entangling(entangle))
-        rotations = fixed(theta).slots.numel()
+        evolve(layers_of(angle_table(n, depth, theta)), gather, tally.rotating(rotate), tally.entangling(entangle))
+        rotations = constants(n, depth, theta.device, theta.dtype).slots.numel()
         return tally.work(theta.numel(), rotations, np.asarray(data["cnots"].cpu()), np.asarray(gather.cpu()))
 
     gradients = {"reverse": reverse, "adjoint": adjoint, "parameter_shift": parameter_shift}

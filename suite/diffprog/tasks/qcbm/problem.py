@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diffprog.circuits import tables
 from diffprog.errors import UsageError
-from diffprog.spec import Array, Arrays, Block, Layout
-from diffprog.tasks.qcbm import circuit, targets
+from diffprog.spec import Array, Arrays, Layout
+from diffprog.tasks.qcbm import targets
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,7 @@ def configure(variant: str, size: str) -> QcbmConfig:
 
 
 def layout(config: QcbmConfig) -> Layout:
-    """Layer by layer, each (qubit, gate); the first and the last layer lack one Rz a qubit."""
-    gates = [2, *[3] * (config.depth - 1), 2]
-    return Layout(tuple(Block(f"layer{layer}", (config.qubits, count)) for layer, count in enumerate(gates)))
+    return tables.layout(config.qubits, config.depth)
 
 
 def target(config: QcbmConfig) -> Array:
@@ -86,7 +85,7 @@ def target(config: QcbmConfig) -> Array:
 def cnots(config: QcbmConfig) -> Array:
     """(control, target) pairs in the order in which they act: shape (m, 2), int64."""
     if config.entangler == "ring":
-        return targets.ring(config.qubits)
+        return tables.ring(config.qubits)
     if config.entangler == "published":
         return np.array(targets.PUBLISHED_TREE, dtype=np.int64)
     return targets.chow_liu_tree(targets.bars_and_stripes(config.rows, config.columns))
@@ -103,7 +102,7 @@ def draw(config: QcbmConfig, seed: int) -> Arrays:
         "params": np.random.default_rng(seed).uniform(0, 2 * np.pi, layout(config).size),
         "target": target(config),
         "cnots": pairs,
-        "permutation": circuit.permutation(pairs, config.qubits),
+        "permutation": tables.permutation(pairs, config.qubits),
         "sigmas": np.array(SIGMAS[config.kernel]),
     }
 
@@ -136,7 +135,7 @@ def memory(config: QcbmConfig, method: str, itemsize: int) -> int:
     n, depth = config.qubits, config.depth
     size = 1 << n
     state = 2 * itemsize * size
-    parts = circuit.groups(n)
+    parts = tables.groups(n)
     bandwidths = len(SIGMAS[config.kernel])
     if config.kernel == "hamming":
         kernel = bandwidths * state * (len(parts) if method == "reverse" else 1)
@@ -147,6 +146,6 @@ def memory(config: QcbmConfig, method: str, itemsize: int) -> int:
     if method == "reverse":
         total += (depth + 2) * (len(parts) + 1) * state
     elif method == "parameter_shift":
-        together = min(2 * layout(config).size, circuit.circuits_at_once(n, depth, itemsize))
-        total += together * circuit.circuit_bytes(n, depth, itemsize)
+        together = min(2 * layout(config).size, tables.circuits_at_once(n, depth, itemsize))
+        total += together * tables.circuit_bytes(n, depth, itemsize)
     return total

@@ -14,28 +14,27 @@ from functools import partial
 
 import numpy as np
 
-from diffprog.spec import Array, Arrays, Functions
-from diffprog.tasks.qcbm import circuit, second
-from diffprog.tasks.qcbm.problem import QcbmConfig
-from diffprog.tasks.qcbm.simulation import (
-    adjoint_of,
+from diffprog.circuits import tables
+from diffprog.circuits.states import (
     angle_table,
-    axes,
     entangle,
     evolve,
-    kernel_product,
     layers_of,
-    overlaps,
     probabilities,
     rotate,
+    sweep_back,
 )
+from diffprog.spec import Array, Arrays, Functions
+from diffprog.tasks.qcbm import second
+from diffprog.tasks.qcbm.kernel import kernel_product
+from diffprog.tasks.qcbm.problem import QcbmConfig
 
 
 def build(config: QcbmConfig, method: str) -> Functions:
     """The task's functions on NumPy arrays; data are the arrays of ``problem.draw`` without ``params``."""
     n, depth = config.qubits, config.depth
-    slots = circuit.angle_slots(n, depth)
-    parts = circuit.groups(n)
+    slots = tables.angle_slots(n, depth)
+    parts = tables.groups(n)
 
     def distribution(theta: Array, data: Arrays) -> Array:
         (state,) = deque(evolve(layers_of(angle_table(n, depth, theta), parts), data["permutation"]), maxlen=1)
@@ -55,27 +54,14 @@ def build(config: QcbmConfig, method: str) -> Functions:
         table, gather = angle_table(n, depth, theta), data["permutation"]
         layers = layers_of(table, parts)
         kept = deque(evolve(layers, gather), maxlen=1 if method == "adjoint" else None)
-        inverse = np.empty_like(gather)
-        inverse[gather] = np.arange(len(gather))
-
-        psi = kept.pop()
-        loss, kq = discrepancy(probabilities(psi), data)
-        cotangent = 2 * kq * psi
-        moments = np.empty_like(table[..., 0], shape=(depth + 1, n, 3))
-        for layer in range(depth, -1, -1):
-            moments[layer] = overlaps(psi, cotangent, parts)
-            if layer:
-                undo = adjoint_of(layers[layer])
-                cotangent = entangle(rotate(undo, cotangent), inverse)
-                psi = kept.pop() if kept else entangle(rotate(undo, psi), inverse)
-        # dψ = −(i/2) m·σ ψ dθ, so dL = 2 Re <λ|dψ> = m · Im tr(σ R) dθ.
-        return loss, np.einsum("lqga,lqa->lqg", axes(table), moments).ravel()[slots]
+        loss, kq = discrepancy(probabilities(kept[-1]), data)
+        return loss, sweep_back(table, layers, gather, kept, 2 * kq * kept[-1]).ravel()[slots]
 
     def parameter_shift(theta: Array, data: Arrays) -> tuple[Array, Array]:
         """dL/dθ_k = (Kq) · (p(θ + π/2 e_k) − p(θ − π/2 e_k)), from 2P circuits, a chunk of them at a time."""
         loss, kq = discrepancy(distribution(theta, data), data)
         gradient = np.empty_like(theta)
-        pairs = circuit.circuits_at_once(n, depth, theta.itemsize) // 2
+        pairs = tables.circuits_at_once(n, depth, theta.itemsize) // 2
         for start in range(0, len(theta), pairs):
             chosen = np.arange(start, min(start + pairs, len(theta)))
             shift = np.zeros((len(chosen), len(theta)), theta.dtype)
@@ -88,7 +74,7 @@ def build(config: QcbmConfig, method: str) -> Functions:
         return {"distribution": distribution(theta, data)}
 
     def work(theta: Array, data: Arrays) -> dict[str, int]:
-        tally, layers = circuit.Tally(), layers_of(angle_table(n, depth, theta), parts)
+        tally, layers = tables.Tally(), layers_of(angle_table(n, depth, theta), parts)
         deque(evolve(layers, data["permutation"], tally.rotating(rotate), tally.entangling(entangle)), maxlen=0)
         return tally.work(theta.size, slots.size, data["cnots"], data["permutation"])
 

@@ -1,109 +1,24 @@
 """Directional derivatives of the discrepancy by hand: L̇ = dL/dθ·v and the tangent of the gradient, d²L/dθ²·v.
 
-Along θ + t v a layer of rotations U changes by U̇ = 𝒢U with 𝒢 = −(i/2) Σ_q w_q·σ_q, w_q = Σ_g v_g m_g over the angles of
-a qubit and the axes m of ``simulation.axes``. 𝒢 is anti-Hermitian, so that with ψ the state after a layer's rotations
+``circuits.second`` has the circuit's part. The loss's is
 
-    forwards    ψ ← Uψ,   ψ̇ ← Uψ̇ + 𝒢ψ,
     at the end  L = qᵀKq,   ṗ = 2 Re ψ*ψ̇,   L̇ = 2 (Kq)·ṗ,   λ = 2 Kq ∘ ψ,   λ̇ = 2 Kṗ ∘ ψ + 2 Kq ∘ ψ̇,
-    backwards   λ̇ ← U†(λ̇ − 𝒢λ),   λ ← U†λ,   as (U†)˙ = −U†𝒢,
 
-with the CNOTs, which are constant, in between. K's own share of the second derivative is the term in Kṗ: the quadratic
-form's. Gradients are m·μ with μ = Im tr(σ R[ψ, λ]), so their tangent is ṁ·μ + m·(Im tr(σ R[ψ̇, λ]) + Im tr(σ R[ψ, λ̇])).
-
-Sources: Jones, Gacon, arXiv:2009.02823 (the gradient); Griewank, Walther, *Evaluating Derivatives*, 2008, section 5.1
-(forward over reverse: here each line of that sweep differentiated once).
+where the term in Kṗ is K's own share of the second derivative: the quadratic form's.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from typing import Any, NamedTuple
 
 import numpy as np
 
+from diffprog.circuits import tables
+from diffprog.circuits.second import evolve, path, sweep_back
+from diffprog.circuits.states import probabilities
 from diffprog.spec import Array, Arrays
-from diffprog.tasks.qcbm import circuit
+from diffprog.tasks.qcbm.kernel import kernel_product
 from diffprog.tasks.qcbm.problem import QcbmConfig
-from diffprog.tasks.qcbm.simulation import (
-    Matrices,
-    adjoint_of,
-    angle_table,
-    axes,
-    entangle,
-    kernel_product,
-    layers_of,
-    overlaps,
-    probabilities,
-    rotate,
-)
-
-
-def axes_jvp(table: Array, table_dot: Array) -> Array:
-    """The tangent (..., 3, 3) of ``simulation.axes`` from angles (..., 3) and theirs."""
-    _, b, c = np.moveaxis(table, -1, 0)
-    _, b_dot, c_dot = np.moveaxis(table_dot, -1, 0)
-    zero = np.zeros_like(b)
-    first = [
-        b_dot * np.cos(b) * np.sin(c) + c_dot * np.sin(b) * np.cos(c),
-        c_dot * np.sin(b) * np.sin(c) - b_dot * np.cos(b) * np.cos(c),
-        -b_dot * np.sin(b),
-    ]
-    second = [-c_dot * np.sin(c), c_dot * np.cos(c), zero]
-    return np.stack([*first, *second, zero, zero, zero], axis=-1).reshape(*b.shape, 3, 3)
-
-
-def generators(turns: Array, parts: tuple[range, ...], dtype: np.dtype[Any]) -> Matrices:
-    """−(i/2) Σ_q w_q·σ_q of each group's qubits, (2ᵏ, 2ᵏ), from the w of all qubits, (n, 3)."""
-    found = []
-    for group in parts:
-        size = 2 ** len(group)
-        # tr(P R) = Σ_a coefficient[a] R.ravel()[index[a]]: these are the elements of Pᵀ.
-        index, coefficient = circuit.pauli_elements(len(group))
-        transposed = np.zeros(size * size, dtype)
-        np.add.at(transposed, index, -0.5j * turns[list(group)][..., None] * coefficient.astype(dtype))
-        found.append(np.ascontiguousarray(transposed.reshape(size, size).T))
-    return found
-
-
-def generate(matrices: Matrices, state: Array) -> Array:
-    """𝒢ψ for ψ (2ⁿ,): each group's generator on its own qubits, added up."""
-    total, right = np.zeros_like(state), 1
-    for matrix in matrices:
-        size = len(matrix)
-        total += (matrix @ state.reshape(-1, size, right)).ravel()
-        right *= size
-    return total
-
-
-class Path(NamedTuple):
-    """The circuit along θ + t v: angles and their tangents (d+1, n, 3), and each layer's U and 𝒢."""
-
-    table: Array
-    table_dot: Array
-    layers: list[Matrices]
-    turning: list[Matrices]
-
-
-def path(config: QcbmConfig, theta: Array, v: Array) -> Path:
-    table, table_dot = angle_table(config.qubits, config.depth, np.stack([theta, v]))
-    parts = circuit.groups(config.qubits)
-    layers = layers_of(table, parts)
-    turns = np.einsum("lqga,lqg->lqa", axes(table), table_dot)
-    return Path(table, table_dot, layers, [generators(w, parts, layers[0][0].dtype) for w in turns])
-
-
-def evolve(along: Path, gather: Array) -> Iterator[tuple[Array, Array]]:
-    """ψ and ψ̇ (2ⁿ,) after each layer's rotations, starting from |0…0>."""
-    state = np.zeros(len(gather), along.layers[0][0].dtype)
-    state_dot = np.zeros_like(state)
-    state[0] = 1
-    for index, (matrices, turning) in enumerate(zip(along.layers, along.turning, strict=True)):
-        if index:
-            state, state_dot = entangle(state, gather), entangle(state_dot, gather)
-        state = rotate(matrices, state)
-        state_dot = rotate(matrices, state_dot) + generate(turning, state)
-        yield state, state_dot
 
 
 def residual(config: QcbmConfig, data: Arrays, psi: Array, psi_dot: Array) -> tuple[Array, Array, Array]:
@@ -115,30 +30,19 @@ def residual(config: QcbmConfig, data: Arrays, psi: Array, psi_dot: Array) -> tu
 
 def jvp(config: QcbmConfig, theta: Array, data: Arrays, v: Array) -> tuple[Array, Array]:
     """L and dL/dθ·v; no state is kept."""
-    ((psi, psi_dot),) = deque(evolve(path(config, theta, v), data["permutation"]), maxlen=1)
+    along = path(config.qubits, config.depth, theta, v)
+    ((psi, psi_dot),) = deque(evolve(along, data["permutation"]), maxlen=1)
     loss, kq, p_dot = residual(config, data, psi, psi_dot)
     return loss, np.asarray(2 * (kq @ p_dot))
 
 
 def hvp(config: QcbmConfig, theta: Array, data: Arrays, v: Array) -> tuple[Array, Array]:
     """L and d²L/dθ²·v (P,); ψ and ψ̇ of all layers are kept."""
-    along, gather, parts = path(config, theta, v), data["permutation"], circuit.groups(config.qubits)
-    inverse = np.empty_like(gather)
-    inverse[gather] = np.arange(len(gather))
+    along, gather = path(config.qubits, config.depth, theta, v), data["permutation"]
     kept = list(evolve(along, gather))
     psi, psi_dot = kept[-1]
     loss, kq, p_dot = residual(config, data, psi, psi_dot)
     bar = 2 * kq * psi
     bar_dot = 2 * (kernel_product(config, data["sigmas"], p_dot) * psi + kq * psi_dot)
-    moments, moments_dot = np.empty((2, *along.table.shape), theta.dtype)
-    for layer in range(config.depth, -1, -1):
-        psi, psi_dot = kept.pop()
-        moments[layer] = overlaps(psi, bar, parts)
-        moments_dot[layer] = overlaps(psi_dot, bar, parts) + overlaps(psi, bar_dot, parts)
-        if layer:
-            undo = adjoint_of(along.layers[layer])
-            bar_dot = entangle(rotate(undo, bar_dot - generate(along.turning[layer], bar)), inverse)
-            bar = entangle(rotate(undo, bar), inverse)
-    turned = np.einsum("lqga,lqa->lqg", axes_jvp(along.table, along.table_dot), moments)
-    product = turned + np.einsum("lqga,lqa->lqg", axes(along.table), moments_dot)
-    return loss, product.ravel()[circuit.angle_slots(config.qubits, config.depth)]
+    product = sweep_back(along, gather, kept, bar, bar_dot)
+    return loss, product.ravel()[tables.angle_slots(config.qubits, config.depth)]

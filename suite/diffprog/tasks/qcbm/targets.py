@@ -67,12 +67,6 @@ def chow_liu_tree(patterns: Array) -> Array:
     return np.array(sorted(tree), dtype=np.int64).reshape(-1, 2)
 
 
-def ring(qubits: int) -> Array:
-    """(0,1)(2,3)…, then (1,2)(3,4)…(n−1,0): shape (n, 2), int64. One qubit has no pair."""
-    first = [*range(0, qubits, 2), *range(1, qubits, 2)] if qubits > 1 else []
-    return np.array([(i, (i + 1) % qubits) for i in first], dtype=np.int64).reshape(-1, 2)
-
-
 def _bits(count: int) -> Array:
     """All words of ``count`` bits: shape (2^count, count), int64."""
     return np.arange(2**count)[:, None] >> np.arange(count) & 1

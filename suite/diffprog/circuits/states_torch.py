@@ -1,6 +1,6 @@
-"""The circuit on states in PyTorch, and the loss's kernel.
+"""Circuits of layers on states in PyTorch.
 
-Shapes as in ``simulation``: states are (..., 2ⁿ), complex, leading axes a batch.
+Shapes as in ``states``: states are (..., 2ⁿ), complex, leading axes a batch.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffprog.tasks.qcbm import circuit
-from diffprog.tasks.qcbm.problem import QcbmConfig
+from diffprog.circuits import tables
 
 Matrices = tuple[Tensor, ...]
 """One unitary (..., 2ᵏ, 2ᵏ) for each group of k qubits, the least significant group first."""
@@ -23,11 +22,10 @@ Entangle = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Constants:
-    """Index tables on one device, in one precision; see ``diffprog.tasks.qcbm.circuit``."""
+    """Index tables on one device, in one precision; see ``diffprog.circuits.tables``."""
 
     slots: Tensor
     pauli: tuple[tuple[Tensor, Tensor], ...]
-    hamming: tuple[Tensor, ...]
 
 
 CONSTANTS: dict[tuple[int, int, torch.device, torch.dtype], Constants] = {}
@@ -42,14 +40,13 @@ def constants(qubits: int, depth: int, device: torch.device, dtype: torch.dtype)
 
 
 def make_constants(qubits: int, depth: int, device: torch.device, dtype: torch.dtype) -> Constants:
-    sizes = [len(group) for group in circuit.groups(qubits)]
+    sizes = [len(group) for group in tables.groups(qubits)]
     return Constants(
-        torch.as_tensor(circuit.angle_slots(qubits, depth), device=device),
+        torch.as_tensor(tables.angle_slots(qubits, depth), device=device),
         tuple(
             (torch.as_tensor(index, device=device), torch.as_tensor(coefficient, device=device).to(dtype.to_complex()))
-            for index, coefficient in map(circuit.pauli_elements, sizes)
+            for index, coefficient in map(tables.pauli_elements, sizes)
         ),
-        tuple(torch.as_tensor(circuit.hamming_distances(size), device=device).to(dtype) for size in sizes),
     )
 
 
@@ -63,7 +60,7 @@ def unitaries(table: Tensor) -> Tensor:
 
 
 def axes(table: Tensor) -> Tensor:
-    """Unit vectors m with (dU/dθ) U† = −(i/2) m·σ, for angles (..., 3): shape (..., 3, 3). See ``simulation.axes``."""
+    """Unit vectors m with (dU/dθ) U† = −(i/2) m·σ, for angles (..., 3): shape (..., 3, 3). See ``states.axes``."""
     _, b, c = table.unbind(-1)
     zero, one = torch.zeros_like(b), torch.ones_like(b)
     first = [b.sin() * c.sin(), -b.sin() * c.cos(), b.cos()]
@@ -132,17 +129,29 @@ def overlaps(pair: Tensor, pauli: tuple[tuple[Tensor, Tensor], ...]) -> Tensor:
     return torch.cat(moments)
 
 
-def kernel_product(config: QcbmConfig, hamming: tuple[Tensor, ...], sigmas: Tensor, q: Tensor) -> Tensor:
-    """K q for q (2ⁿ,), K = Σ_σ exp(−|x−y|²/2σ); the 2ⁿ x 2ⁿ matrix is formed only where the configuration says so."""
-    size = len(q)
-    if config.kernel == "hamming":
-        factors = tuple(torch.exp(-distances / (2 * sigmas[:, None, None])) for distances in hamming)
-        return rotate(factors, q.expand(len(sigmas), size)).sum(dim=0)
-    x = torch.arange(size, dtype=q.dtype, device=q.device)
-    if config.dense_kernel:
-        squares = (x[:, None] - x).square()
-        return torch.exp(-squares / (2 * sigmas[:, None, None])).sum(dim=0) @ q
-    column = torch.exp(-x.square() / (2 * sigmas[:, None])).sum(dim=0)
-    circulant = torch.cat([column, column.new_zeros(1), column[1:].flip(0)])
-    spectrum = torch.fft.rfft(circulant) * torch.fft.rfft(q, 2 * size)
-    return torch.fft.irfft(spectrum, 2 * size)[:size]
+def angle_table(qubits: int, depth: int, theta: Tensor) -> Tensor:
+    """θ (..., P) as angles (..., d+1, n, 3); gates that are absent turn by zero."""
+    slots = constants(qubits, depth, theta.device, theta.dtype).slots
+    empty = theta.new_zeros(*theta.shape[:-1], (depth + 1) * qubits * 3)
+    return empty.index_copy(-1, slots, theta).unflatten(-1, (depth + 1, qubits, 3))
+
+
+def layers_of(table: Tensor) -> list[Matrices]:
+    """The merged unitaries of each layer, from angles (..., d+1, n, 3)."""
+    factors = unitaries(table).unbind(-3)
+    merged = [merge(factors[group.start : group.stop]) for group in tables.groups(len(factors))]
+    return list(zip(*[matrix.unbind(-3) for matrix in merged], strict=True))
+
+
+def sweep_back(
+    table: Tensor, layers: list[Matrices], gather: Tensor, pair: Tensor, pauli: tuple[tuple[Tensor, Tensor], ...]
+) -> Tensor:
+    """dL/dangle (d+1, n, 3), by un-applying the layers from the ``pair`` (ψ, λ) of shape (2, 2ⁿ); dL = 2 Re <λ|dψ>."""
+    inverse = torch.empty_like(gather).scatter_(0, gather, torch.arange(len(gather), device=gather.device))
+    moments = []
+    for matrices in layers[:0:-1]:
+        moments.append(overlaps(pair, pauli))
+        pair = entangle(rotate(tuple(matrix.mH for matrix in matrices), pair), inverse)
+    moments.append(overlaps(pair, pauli))
+    by_layer = torch.stack(moments[::-1])
+    return (axes(table) @ by_layer.unsqueeze(-1)).squeeze(-1)

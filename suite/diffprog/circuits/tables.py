@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from diffprog.spec import Array
+from diffprog.spec import Array, Block, Layout
 
 LARGEST_GROUP = 5
 """Qubits whose rotations are merged into one matrix: larger ones cost more to build and to apply than they save in
@@ -31,6 +31,12 @@ def angle_slots(qubits: int, depth: int) -> Array:
     present[0, :, 0] = False
     present[depth, :, 2] = False
     return np.flatnonzero(present)
+
+
+def layout(qubits: int, depth: int) -> Layout:
+    """Of θ: layer by layer, each (qubit, gate); the first and the last layer lack one Rz a qubit."""
+    gates = [2, *[3] * (depth - 1), 2]
+    return Layout(tuple(Block(f"layer{layer}", (qubits, count)) for layer, count in enumerate(gates)))
 
 
 def permutation(cnots: Array, qubits: int) -> Array:
@@ -53,6 +59,16 @@ def groups(qubits: int) -> tuple[range, ...]:
 
 
 @cache
+def flips(qubits: int) -> Array:
+    """Σ_q X_q of k qubits: shape (2ᵏ, 2ᵏ), float64."""
+    row = np.arange(2**qubits)
+    matrix = np.zeros((2**qubits, 2**qubits))
+    for qubit in range(qubits):
+        matrix[row, row ^ 1 << qubit] = 1
+    return matrix
+
+
+@cache
 def pauli_elements(qubits: int) -> tuple[Array, Array]:
     """Each Pauli matrix P on one of k qubits as tr(P R) = Σ_a coefficient[a] · R.ravel()[index[a]].
 
@@ -66,12 +82,10 @@ def pauli_elements(qubits: int) -> tuple[Array, Array]:
     return np.stack([flipped, flipped, same], axis=1), np.stack([np.ones_like(sign), 1j * sign, sign], axis=1)
 
 
-@cache
-def hamming_distances(qubits: int) -> Array:
-    """Number of differing bits of all pairs of k-bit words: shape (2ᵏ, 2ᵏ), int64."""
-    words = np.arange(2**qubits)
-    differing = (words[:, None] ^ words)[..., None] >> np.arange(qubits) & 1
-    return np.asarray(differing.sum(axis=-1))
+def ring(qubits: int) -> Array:
+    """(0,1)(2,3)…, then (1,2)(3,4)…(n−1,0): shape (n, 2), int64. One qubit has no pair."""
+    first = [*range(0, qubits, 2), *range(1, qubits, 2)] if qubits > 1 else []
+    return np.array([(i, (i + 1) % qubits) for i in first], dtype=np.int64).reshape(-1, 2)
 
 
 def circuit_bytes(qubits: int, depth: int, itemsize: int) -> int:
@@ -109,7 +123,7 @@ class Tally:
         return counted
 
     def work(self, parameters: int, rotations: int, cnots: Array, gather: Array) -> dict[str, int]:
-        """The invariants of ``diffprog.tasks.qcbm.problem.work``.
+        """Counts of one circuit: ``parameters`` and ``rotations`` are given, the rest is what was passed through.
 
         Raises:
             ValueError: if ``gather``, which the layers apply, is not the composition of ``cnots``: the count would lie.

@@ -1,9 +1,11 @@
-# The circuit, of blocks whose types are known to the compiler.
+# Circuits of blocks whose types are known to the compiler.
 
 const Turn{G,T} = PutBlock{2,1,RotationGate{2,T,G}}
 const CNOT = ControlBlock{XGate,1,1}
 # Three concrete types, so that loops over gates split the union instead of dispatching.
 const Gate{T} = Union{Turn{XGate,T},Turn{ZGate,T},CNOT}
+"exp(−iθ ZZ/2)"
+const IsingTurn{T} = PutBlock{2,2,RotationGate{2,T,KronBlock{2,2,Tuple{ZGate,ZGate}}}}
 const Register{T} = ArrayReg{2,Complex{T},Matrix{Complex{T}}}
 
 "Rz·Rx·Rz, in time order, on every qubit; not the first Rz of layer 0 and not the last Rz of layer `depth`."

@@ -1,20 +1,19 @@
-"""The circuit on states, and the loss's kernel: what the derivatives in ``reference`` and ``second`` are made of.
+"""Circuits of layers on states: rotations of all qubits, CNOTs between them, and the way back.
 
 Shapes: a state is (..., 2ⁿ), complex128 for float64 angles and complex64 for float32; leading axes are a batch.
 
-Source: Liu, Wang, arXiv:1804.04168 (the circuit, the loss as a maximum mean discrepancy).
+Sources: Liu, Wang, arXiv:1804.04168 (the circuit); Jones, Gacon, arXiv:2009.02823 and Luo et al., arXiv:1912.10877,
+section on reversible differentiation (un-applying it).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-import scipy.fft  # keeps float32, as numpy.fft does only from NumPy 2 on
 
+from diffprog.circuits import tables
 from diffprog.spec import Array
-from diffprog.tasks.qcbm import circuit
-from diffprog.tasks.qcbm.problem import QcbmConfig
 
 Matrices = list[Array]
 """One unitary (..., 2ᵏ, 2ᵏ) for each group of k qubits, the least significant group first."""
@@ -68,6 +67,16 @@ def rotate(matrices: Matrices, state: Array) -> Array:
     return state.reshape(shape)
 
 
+def summed(matrices: Matrices, state: Array) -> Array:
+    """Σ_g A_g ψ for ψ (..., 2ⁿ): each group's matrix (2ᵏ, 2ᵏ) on its own qubits alone, added up."""
+    total, right = np.zeros_like(state), 1
+    for matrix in matrices:
+        size = len(matrix)
+        total += (matrix @ state.reshape(-1, size, right)).reshape(state.shape)
+        right *= size
+    return total
+
+
 def adjoint_of(matrices: Matrices) -> Matrices:
     return [matrix.conj().swapaxes(-1, -2) for matrix in matrices]
 
@@ -105,33 +114,15 @@ def overlaps(psi: Array, cotangent: Array, parts: tuple[range, ...]) -> Array:
         else:
             bra = cotangent.reshape(-1, size, right).conj().swapaxes(1, 2)
             reduced = (psi.reshape(-1, size, right) @ bra).sum(axis=0)
-        index, coefficient = circuit.pauli_elements(len(group))
+        index, coefficient = tables.pauli_elements(len(group))
         moments.append((coefficient.astype(psi.dtype) * reduced.ravel()[index]).sum(axis=-1).imag)
     return np.concatenate(moments)
-
-
-def kernel_product(config: QcbmConfig, sigmas: Array, q: Array) -> Array:
-    """K q for q (2ⁿ,), K = Σ_σ exp(−|x−y|²/2σ); the 2ⁿ x 2ⁿ matrix is formed only where the configuration says so."""
-    size = len(q)
-    if config.kernel == "hamming":
-        # exp(−H/2σ) is a product over the bits, hence a Kronecker product: it acts as a layer of rotations does.
-        factors = [
-            np.exp(-circuit.hamming_distances(len(group)).astype(q.dtype) / (2 * sigmas[:, None, None]))
-            for group in circuit.groups(config.qubits)
-        ]
-        return np.asarray(rotate(factors, np.broadcast_to(q, (len(sigmas), size))).sum(axis=0))
-    column = np.exp(-(np.arange(size, dtype=q.dtype) ** 2) / (2 * sigmas[:, None])).sum(axis=0)
-    if config.dense_kernel:
-        return np.asarray(column[np.abs(np.arange(size)[:, None] - np.arange(size))] @ q)
-    circulant = np.concatenate([column, np.zeros_like(column[:1]), column[:0:-1]])
-    spectrum = scipy.fft.rfft(circulant) * scipy.fft.rfft(q, 2 * size)
-    return np.asarray(scipy.fft.irfft(spectrum, 2 * size)[:size])
 
 
 def angle_table(qubits: int, depth: int, theta: Array) -> Array:
     """θ (..., P) as angles (..., d+1, n, 3); gates that are absent turn by zero."""
     table = np.zeros((*theta.shape[:-1], (depth + 1) * qubits * 3), theta.dtype)
-    table[..., circuit.angle_slots(qubits, depth)] = theta
+    table[..., tables.angle_slots(qubits, depth)] = theta
     return table.reshape(*theta.shape[:-1], depth + 1, qubits, 3)
 
 
@@ -140,3 +131,24 @@ def layers_of(table: Array, parts: tuple[range, ...]) -> list[Matrices]:
     unitary = unitaries(table)
     merged = [merge(unitary, group) for group in parts]
     return [[matrix[..., layer, :, :] for matrix in merged] for layer in range(table.shape[-3])]
+
+
+def sweep_back(table: Array, layers: list[Matrices], gather: Array, kept: Sequence[Array], cotangent: Array) -> Array:
+    """dL/dangle (d+1, n, 3), where dL = 2 Re <λ|dψ> for the last state ψ and its ``cotangent`` λ (2ⁿ,).
+
+    ``kept`` are the states after each layer, or the last one alone: those before it are then un-applied as λ is.
+    """
+    *before, psi = kept
+    depth, n = len(layers) - 1, table.shape[1]
+    parts = tables.groups(n)
+    inverse = np.empty_like(gather)
+    inverse[gather] = np.arange(len(gather))
+    moments = np.empty_like(table)
+    for layer in range(depth, -1, -1):
+        moments[layer] = overlaps(psi, cotangent, parts)
+        if layer:
+            undo = adjoint_of(layers[layer])
+            cotangent = entangle(rotate(undo, cotangent), inverse)
+            psi = before.pop() if before else entangle(rotate(undo, psi), inverse)
+    # dψ = −(i/2) m·σ ψ dθ, so dL = 2 Re <λ|dψ> = m · Im tr(σ R) dθ.
+    return np.asarray(np.einsum("lqga,lqa->lqg", axes(table), moments))

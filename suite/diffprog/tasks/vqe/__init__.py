@@ -1,0 +1,1 @@
+"""Energies of parameterised circuits: VQE and QAOA (task 5)."""

@@ -55,11 +55,11 @@ def _ring(axes: Axes, inputs: Arrays, shown: Sequence[Shown]) -> None:
 
 
 def _cuts(axes: Axes, inputs: Arrays, shown: Sequence[Shown]) -> None:
+    chance = np.bincount(inputs["diagonal"].astype(int)) / len(inputs["diagonal"])
+    axes.stairs(chance, np.arange(len(chance) + 1) - 0.5, fill=True, color="#DDDDDD", label="random strings")
     for index, one in enumerate(shown):
         sizes = drawn.cut_sizes(one.arrays[OUTPUT], inputs["diagonal"])
         axes.stairs(sizes, np.arange(len(sizes) + 1) - 0.5, baseline=None, **_lines(index, one, shown))
-    chance = np.bincount(inputs["diagonal"].astype(int)) / len(inputs["diagonal"])
-    axes.stairs(chance, np.arange(len(chance) + 1) - 0.5, fill=True, color="#DDDDDD", label="random strings")
     axes.set(title="what is measured", xlabel="bonds cut", ylabel="probability")
     axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.2))
 

@@ -54,6 +54,7 @@ def test_its_model_and_picture_are_right(shown: Path, own: Own, tmp_path: Path) 
 
 
 @pytest.mark.julia
+@pytest.mark.thorough
 def test_a_fit_in_julia_has_the_losses_of_torch(shown: Path, julia: Search, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     (shown / "on_jax.py").unlink()

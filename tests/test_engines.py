@@ -19,7 +19,7 @@ VARIANTS = {
     "vqe": ("maxcut",),
 }
 """What compiles fastest; all of them with --thorough."""
-LONG = {("jax", "trg"), ("jax", "qcbm"), ("jax", "vqe"), ("julia", "trg"), ("julia", "flow")}
+LONG = {("jax", "trg"), ("jax", "qcbm"), ("jax", "vqe"), ("julia", "trg"), ("julia", "flow"), ("julia", "vqe")}
 """A minute or more even so: with --thorough too. Their own tests have them, engine by engine."""
 SLOW = ("compile", "mooncake")
 """Minutes of compilation: only with --thorough (nox -s engines)."""

@@ -50,6 +50,7 @@ def _ring(axes: Axes, inputs: Arrays, shown: Sequence[Shown]) -> None:
         found = drawn.correlations(one.arrays[OUTPUT].astype(np.float64), inputs["bonds"])
         axes.plot(found, **_lines(index, one, shown))
     axes.set(title="correlation of neighbours", xlabel="bond (i, i+1)", ylabel="⟨Z_i Z_i+1⟩", ylim=(-1.05, 1.05))
+    axes.set_xticks(range(len(inputs["bonds"])))
     axes.axhline(0, color="#BBBBBB", linewidth=0.8)
     axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.2))
 

@@ -93,10 +93,8 @@ class TorchBackend:
                 raise Unavailable("torch.compile is switched off by TORCHDYNAMO_DISABLE or TORCH_COMPILE_DISABLE")
             forget_compiled(torch)
         named, params = functions.named, theta
-        if named is None:
-            value, derivative = torch_engines.build(functions, ask)
-        else:
-            value, derivative = torch_named.build(named, ask)
+        value, derivative = torch_engines.build(functions, ask)
+        if named is not None:
             params = torch_named.leaves(named.cut(theta), ask)
         if ask.engine not in ("eager", "cudagraph") and functions.loss is not None:
             functions.loss(theta, data)  # what a task keeps from its first call must not be made within a transform

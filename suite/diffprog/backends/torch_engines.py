@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from diffprog.backends import torch_cuda
+from diffprog.backends import torch_cuda, torch_named
 from diffprog.backends.base import Ask
 from diffprog.engines import EXPERT, ONCE
 from diffprog.errors import Unsupported
@@ -22,6 +22,8 @@ Function = Callable[..., Any]
 def build(functions: Functions, ask: Ask) -> tuple[Function, Function]:
     """The value, of ``(θ, data)``, and the derivative, of ``(θ, data)`` or ``(θ, data, v)``.
 
+    Of functions that are ``named``, θ and v are by name, and so are a gradient and an hvp.
+
     Raises:
         Unsupported: if the method is a rule of its own that this engine cannot replace, or the engine has no such form.
     """
@@ -30,21 +32,22 @@ def build(functions: Functions, ask: Ask) -> tuple[Function, Function]:
     if ask.engine == "cudagraph":
         value, derivative = build(functions, replace(ask, engine="eager"))
         return torch_cuda.captured(torch, value), torch_cuda.captured(torch, derivative)
-    if ask.engine == "eager" and ask.operator in ("value", "gradient"):
-        return functions.value, functions.gradient
-    by_rule = getattr(functions, ask.operator, None)
+    operator, named = "gradient" if ask.operator == "value" else ask.operator, functions.named
+    value, loss, by_rule = functions.value, functions.loss, getattr(functions, operator)
+    if named is not None:
+        value, loss, by_rule = torch_named.value(named.loss), named.loss, torch_named.EAGER[operator](named.loss)
     if ask.engine == "eager" and by_rule is not None:
-        return functions.value, by_rule
-    loss = functions.loss
+        return value, by_rule
     if loss is None:
         raise Unsupported(
             f"{ask.operator}: this method is a rule of its own for gradients, with nothing to differentiate"
         )
-    operator = "gradient" if ask.operator == "value" else ask.operator
     if ask.engine == "compile":
-        return compile_of(loss, operator)
-    family = EAGER if ask.engine == "eager" else FUNC
-    return functions.value, family[operator](loss)
+        backend = "inductor" if operator == "gradient" else forward_inductor
+        plain: Function = torch.no_grad()(loss)
+        return compiled(plain), compiled(_FUNC[operator](loss), backend)
+    family = _EAGER if ask.engine == "eager" else _FUNC
+    return value, family[operator](loss)
 
 
 def by_hand(functions: Functions, operator: str) -> tuple[Function, Function]:
@@ -97,13 +100,6 @@ class Once(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def backward(ctx: Any, gradient_bar: Any) -> Any:
         raise RuntimeError(ONCE)
-
-
-def compile_of(loss: Function, operator: str) -> tuple[Function, Function]:
-    """Value and derivative, compiled."""
-    backend = "inductor" if operator == "gradient" else forward_inductor
-    plain: Function = torch.no_grad()(loss)
-    return compiled(plain), compiled(FUNC[operator](loss), backend)
 
 
 def compiled(function: Function, backend: Any = "inductor") -> Function:
@@ -193,5 +189,5 @@ def func_hvp(loss: Function) -> Function:
     return hvp
 
 
-EAGER: dict[str, Callable[[Function], Function]] = {"gradient": eager_gradient, "jvp": eager_jvp, "hvp": eager_hvp}
-FUNC: dict[str, Callable[[Function], Function]] = {"gradient": func_gradient, "jvp": func_jvp, "hvp": func_hvp}
+_EAGER: dict[str, Callable[[Function], Function]] = {"gradient": eager_gradient, "jvp": eager_jvp, "hvp": eager_hvp}
+_FUNC: dict[str, Callable[[Function], Function]] = {"gradient": func_gradient, "jvp": func_jvp, "hvp": func_hvp}

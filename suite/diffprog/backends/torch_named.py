@@ -1,4 +1,8 @@
-"""PyTorch's engines for a model of several parameters, each differentiated by itself as its author would do it."""
+"""PyTorch's eager autograd for a model of several parameters, each differentiated by itself as its author would do it.
+
+Functions of ``(params, data)`` or ``(params, data, v)``, v by name, too. A gradient and an hvp come by name; None is
+that of a parameter on which the loss does not depend.
+"""
 
 from __future__ import annotations
 
@@ -8,41 +12,18 @@ from typing import Any
 import torch
 from torch.autograd import forward_ad
 
-from diffprog.backends import torch_cuda, torch_engines
 from diffprog.backends.base import Ask
-from diffprog.engines import EXPERT
-from diffprog.errors import Unsupported
-from diffprog.spec import Named
 
 Function = Callable[..., Any]
 Params = dict[str, Any]
 
 
-def build(named: Named, ask: Ask) -> tuple[Function, Function]:
-    """The value, of ``(params, data)``, and the derivative, of that or of ``(params, data, v)`` with v by name, too.
-
-    A gradient and an hvp come by name; None is that of a parameter on which the loss does not depend.
-
-    Raises:
-        Unsupported: if the engine has no such form.
-    """
-    loss = named.loss
-
-    def value(params: Params, data: Any) -> Any:
+def value(loss: Function) -> Function:
+    def alone(params: Params, data: Any) -> Any:
         with torch.no_grad():  # half the price of it as a decorator
             return loss(params, data)
 
-    operator = "gradient" if ask.operator == "value" else ask.operator
-    if ask.engine == EXPERT:
-        raise Unsupported("no expert form of this task and method is written")
-    if ask.engine == "compile":
-        return torch_engines.compile_of(loss, operator)
-    if ask.engine == "func":
-        return value, torch_engines.FUNC[operator](loss)
-    derivative = EAGER[operator](loss)
-    if ask.engine == "cudagraph":
-        return torch_cuda.captured(torch, value), torch_cuda.captured(torch, derivative)
-    return value, derivative
+    return alone
 
 
 def leaves(params: Params, ask: Ask) -> Params:
@@ -56,7 +37,7 @@ def filled(derivative: Any, params: Params) -> Any:
     """A derivative by name with zeros where there is None."""
     if not isinstance(derivative, dict):
         return derivative
-    return {name: torch.zeros_like(params[name]).detach() if x is None else x for name, x in derivative.items()}
+    return {name: torch.zeros_like(params[name]) if x is None else x for name, x in derivative.items()}
 
 
 def gradient(loss: Function) -> Function:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -32,7 +33,7 @@ class TorchSide:
         home = next((x.device for x in function.parameters()), None) if of_module else None
         self._device = torch.get_default_device() if home is None else home
         self._precision = precision
-        self._functions = on_torch.functions(user, None, given.shapes, file, where)
+        self._functions = replace(on_torch.functions(user, None, given.shapes, file, where), named=None)  # all of θ
         self._value = checking.Guarded(self._functions.value, file, on_torch.hint)
         self._derive = checking.Guarded(self._by_engine, file, on_torch.hint)
         assert self._functions.check is not None

@@ -18,7 +18,7 @@ from diffprog.cli.app import app
 from diffprog.errors import UsageError
 from diffprog.records.cells import FILE, Agreement, Journal, Provenance, Record, Seconds
 from diffprog.records.fits import FILE as FITS
-from diffprog.report.compare import comparison
+from diffprog.report.compare import change, comparison
 from diffprog.report.compare import views as comparison_views
 from diffprog.report.compare.change import Options
 from diffprog.spec import Arrays
@@ -356,3 +356,11 @@ def test_terminal_of_all_kinds(tmp_path: Path) -> None:
     assert done.exit_code == 1
     for part in ("1 regressed", "1 failing", "1 repaired", "ok → disagrees", "layer0[3,1] by", "8 withheld"):
         assert part in done.output
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])
+def test_inputs_of_any_size_are_alike_or_not(scale: float) -> None:
+    """Squares of such numbers are none: 1e-200 would be as good as 2e-200."""
+    x = scale * np.arange(1.0, 4.0)
+    assert change._alike(x, x * (1 + 1e-15))
+    assert not change._alike(x, 2 * x)

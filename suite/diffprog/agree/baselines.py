@@ -18,6 +18,7 @@ import numpy as np
 from diffprog import tasks
 from diffprog.agree import errors
 from diffprog.errors import UsageError
+from diffprog.measure.norms import norm
 from diffprog.spec import Array, Arrays, Case
 
 SCHEMA = 1
@@ -219,7 +220,7 @@ def compare(
     if array.shape != golden.shape or not np.isfinite(array).all():
         return [*regressions, Regression(cell, operator, float("inf"), tolerance)]
     jvp = operator == "jvp"
-    scale = float(np.linalg.norm(derivatives["gradient"])) if jvp and "gradient" in derivatives else None
+    scale = norm(derivatives["gradient"]) if jvp and "gradient" in derivatives else None
     off = errors.compare(array, golden, None if jvp else layout, scale)
     if off.relative_l2 is None or not off.relative_l2 <= tolerance:
         regressions.append(Regression(cell, operator, off.relative_l2 or float("inf"), tolerance, off.worst_name))

@@ -13,6 +13,7 @@ from diffprog import tasks
 from diffprog.agree import errors, timings
 from diffprog.agree.baselines import SAME
 from diffprog.errors import UsageError
+from diffprog.measure.norms import norm
 from diffprog.records.cells import Record
 from diffprog.report import arrays
 from diffprog.report.compare import origins
@@ -93,7 +94,7 @@ def _alike(a: Array, b: Array) -> bool:
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
     x, y = a.astype(np.float64), b.astype(np.float64)
-    return bool(np.linalg.norm(x - y) <= SAME * np.linalg.norm(x))
+    return norm(x - y) <= SAME * norm(x)
 
 
 def identical(a: Array, b: Array) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 
 from diffprog.agree import timings
 from diffprog.errors import UsageError
+from diffprog.measure.norms import norm
 from diffprog.records import fits
 from diffprog.records.cells import Journal, Record
 from diffprog.report import arrays
@@ -113,7 +114,7 @@ def _norms(folder: Path, records: Mapping[Cell, Record]) -> dict[Case, float]:
         if cell.operator == "gradient" and cell.precision == "float64" and cell.case not in found:
             stored = arrays.results(folder, record) or {}
             if "gradient" in stored and np.isfinite(stored["gradient"]).all():
-                found[cell.case] = float(np.linalg.norm(stored["gradient"]))
+                found[cell.case] = norm(stored["gradient"])
     return found
 
 

@@ -113,6 +113,14 @@ def bridge(session: nox.Session) -> None:
     session.run("diffprog", "bridge", *session.posargs)
 
 
+@nox.session
+def peers(session: nox.Session) -> None:
+    """The suite beside what its users would pick instead, measured in turn; arguments go to `python -m peers`."""
+    install(session, "peers")
+    setup_julia(session)
+    session.run("python", "-m", "peers", *session.posargs)
+
+
 @nox.session(python="3.11")
 def floors(session: nox.Session) -> None:
     """The lowest versions that pyproject.toml allows, of all that the suite imports itself; the rest is today's.

@@ -19,7 +19,7 @@ def closed_form(config: QcbmConfig, inputs: Mapping[str, Array]) -> tuple[float,
 TASK = Task(
     name="qcbm",
     title="Quantum circuit Born machine: maximum mean discrepancy of a simulated circuit",
-    variants=("gaussian", "bars_and_stripes"),
+    variants=("gaussian", "bars_and_stripes", "adversarial"),
     methods=("reverse", "adjoint", "parameter_shift"),
     configure=configure,
     draw=draw,
@@ -28,11 +28,11 @@ TASK = Task(
     extent=extent,
     memory=memory,
     demand=lambda config, method, operator, itemsize: demand(
-        config, method, operator, itemsize, len(SIGMAS[config.kernel])
+        config, method, operator, itemsize, len(SIGMAS.get(config.kernel, ()))
     ),
     tolerance=1e-12,
     closed_form=closed_form,
-    bound=lambda config: 0.0,  # at p = π
+    bound=lambda config: None if config.hidden else 0.0,  # at p = π; a game has a saddle
     fit=Fit(
         variants=("bars_and_stripes", "gaussian"),
         size="small",

@@ -181,8 +181,8 @@ def _fewer(right: Answer) -> Iterator[Arrays]:
             theta[len(theta) // 2 - 1] = 0
             yield right.by(_reference(right), theta)
         case "qcbm":  # the last layer of rotations does nothing: its angles are zero
-            theta = right.theta.copy()
-            theta[-2 * right.config.qubits :] = 0
+            theta, angles = right.theta.copy(), (3 * right.config.depth + 1) * right.config.qubits
+            theta[angles - 2 * right.config.qubits : angles] = 0
             yield right.by(_reference(right), theta)
         case "vqe":  # the last mixer or layer of rotations does nothing
             theta = right.theta.copy()
@@ -389,8 +389,17 @@ IN_CODE: dict[str, dict[str, list[tuple[str, str]]]] = {
             ("[matrix.conj().swapaxes(-1, -2) for", "[matrix.swapaxes(-1, -2) for"),
             ("@ cotangent.reshape(-1, size).conj()", "@ cotangent.reshape(-1, size)"),
         ],
-        "dropped term": [('q = p - data["target"]', "q = p")],
-        "wrong sign": [("hop = np.cos(b / 2), -1j * np.sin(b / 2)", "hop = np.cos(b / 2), 1j * np.sin(b / 2)")],
+        "dropped term": [
+            ('q = p - data["target"]', "q = p"),
+            ('r = target * expit(-s) - p * expit(s)', "r = -p * expit(s)"),
+            ("(1 - hidden**2)\n", "(1 + 0 * hidden)\n"),
+        ],
+        "wrong sign": [
+            ("hop = np.cos(b / 2), -1j * np.sin(b / 2)", "hop = np.cos(b / 2), 1j * np.sin(b / 2)"),
+            ("    q = log_expit(-s)\n", "    q = log_expit(s)\n"),
+            ("back(q * psi), weights_bar", "back(q * psi), -weights_bar"),
+        ],
+        "wrong factor": [("back(q * psi), weights_bar", "back(2 * q * psi), weights_bar")],
         "transposed factor": [("[matrix.conj().swapaxes(-1, -2) for", "[matrix.conj() for")],
         "one layer too few": [
             ("for layer in range(depth, -1, -1):", "moments[0] = 0\n    for layer in range(depth, 0, -1):")
@@ -457,7 +466,13 @@ IN_CODE: dict[str, dict[str, list[tuple[str, str]]]] = {
 MODULES = {
     "flow": ("tasks.flow.field", "tasks.flow.runge_kutta", "tasks.flow.reference"),
     "eigensolver": ("tasks.eigensolver.reference",),
-    "qcbm": ("circuits.states", "tasks.qcbm.reference"),
+    "qcbm": (
+        "circuits.states",
+        "tasks.qcbm.machine",
+        "tasks.qcbm.discriminator",
+        "tasks.qcbm.adversarial",
+        "tasks.qcbm.reference",
+    ),
     "trg": ("tasks.trg.network", "tasks.trg.reference"),
     "vqe": (
         "circuits.states",

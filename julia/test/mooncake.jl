@@ -51,6 +51,8 @@ moved(x::Tuple, t, ẋ) = map((x, ẋ) -> moved(x, t, ẋ), x, ẋ)
     (BY_MOONCAKE.activated, 4, (DiffProgTasks.HyperbolicTangent(), randn(Xoshiro(2), 3, 2), ones(3), ones(3))),
     (DiffProgTasks.probabilities, 2, (last(DiffProgTasks.objective(MACHINE)).circuit, randn(Xoshiro(4), nparameters(MACHINE)))),
     (DiffProgTasks.product, 2, (MACHINE.kernel, randn(Xoshiro(5), 4))),
+    (DiffProgTasks.payoff, 2, (GAME.discriminator, rand(Xoshiro(4), 4), randn(Xoshiro(5), 17))),
+    (DiffProgTasks.payoff, 3, (GAME.discriminator, rand(Xoshiro(4), 4), randn(Xoshiro(5), 17))),
 )
     x, rng = arguments[k], Xoshiro(6)
     ẋ = random(rng, x)

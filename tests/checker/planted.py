@@ -9,8 +9,10 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -497,10 +499,12 @@ def mutant(task: str, old: str, new: str) -> ModuleType:
     sources = [Path(origin).read_text(encoding="utf-8") for origin in origins]
     if not any(old in source for source in sources):
         raise ValueError(f"none of {', '.join(origins)} has {old!r} any more: plant this error elsewhere")
-    with mock.patch.dict(sys.modules):  # each finds the mutants of those before it
+    with mock.patch.dict(sys.modules), ExitStack() as patches:  # each finds the mutants of those before it
         for name, origin, source in zip(names, origins, sources, strict=True):
             module = ModuleType(name)
             module.__dict__["__file__"] = origin
             sys.modules[name] = module
+            package, _, leaf = name.rpartition(".")
+            patches.enter_context(mock.patch.object(import_module(package), leaf, module))
             exec(compile(source.replace(old, new), origin, "exec"), module.__dict__)
     return module

@@ -393,7 +393,7 @@ IN_CODE: dict[str, dict[str, list[tuple[str, str]]]] = {
         ],
         "dropped term": [
             ('q = p - data["target"]', "q = p"),
-            ('r = target * expit(-s) - p * expit(s)', "r = -p * expit(s)"),
+            ("r = target * expit(-s) - p * expit(s)", "r = -p * expit(s)"),
             ("(1 - hidden**2)\n", "(1 + 0 * hidden)\n"),
         ],
         "wrong sign": [

@@ -106,15 +106,19 @@ GAME = fits.Request("qcbm", ("adversarial",), backends=("numpy",))
 
 
 def test_a_game_comes_to_rest(tmp_path: Path) -> None:
-    """With all defaults: the circuit has the distribution of the data, the discriminator cannot tell, and L = −2 ln 2."""
+    """With all defaults: the circuit has the distribution of the data, D is ½ there, and L = −2 ln 2."""
     (fit,) = run(GAME, tmp_path)
     assert (fit.outcome, fit.optimiser, fit.size) == ("ok", "adam", "tiny")
     assert fit.ascend == ("W1", "b1", "W2", "b2")
     assert fit.saddle == pytest.approx(-2 * np.log(2))
     assert fit.bound is None
     assert fit.final_loss == pytest.approx(fit.saddle, abs=1e-3)
-    assert fit.first_loss is not None and fit.first_loss < fit.final_loss  # and nothing calls that a failure
-    with np.load(tmp_path / fit.arrays) as state, np.load(tmp_path / "arrays" / fit.case.key / "fit-inputs.npz") as given:
+    assert fit.first_loss is not None and fit.final_loss is not None
+    assert fit.first_loss < fit.final_loss  # and nothing calls that a failure
+    with (
+        np.load(tmp_path / fit.arrays) as state,
+        np.load(tmp_path / "arrays" / fit.case.key / "fit-inputs.npz") as given,
+    ):
         target = given["target"]
         assert np.abs(state["distribution"] - target).sum() / 2 < 0.05
         assert state["discriminator"][target > 0] == pytest.approx(0.5, abs=0.02)
@@ -130,7 +134,10 @@ def test_a_game_comes_to_rest(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", range(1, 10))
 def test_so_it_does_from_other_starts(seed: int, tmp_path: Path) -> None:
     (fit,) = run(replace(GAME, seed=seed), tmp_path)
-    with np.load(tmp_path / fit.arrays) as state, np.load(tmp_path / "arrays" / fit.case.key / "fit-inputs.npz") as given:
+    with (
+        np.load(tmp_path / fit.arrays) as state,
+        np.load(tmp_path / "arrays" / fit.case.key / "fit-inputs.npz") as given,
+    ):
         assert np.abs(state["distribution"] - given["target"]).sum() / 2 < 0.05
 
 

@@ -151,13 +151,15 @@ def test_mixed_second_derivatives_are_products(backend: str) -> None:
     theta, data = inputs(TINY)
     count, outputs = problem.angles(TINY), runner("numpy", TINY)
     plus, minus = (
-        np.stack([outputs("outputs", theta + s * np.pi / 2 * e, data)["distribution"] for e in np.eye(theta.size)[:count]])
+        np.stack(
+            [outputs("outputs", theta + s * np.pi / 2 * e, data)["distribution"] for e in np.eye(theta.size)[:count]]
+        )
         for s in (1, -1)
     )
     h = 1e-4
 
     def fooled(x: Array) -> Array:
-        return np.log1p(-outputs("outputs", x, data)["discriminator"])
+        return np.asarray(np.log1p(-outputs("outputs", x, data)["discriminator"]))
 
     slopes = np.stack([(fooled(theta + h * e) - fooled(theta - h * e)) / (2 * h) for e in np.eye(theta.size)[count:]])
     mixed = (plus - minus) / 2 @ slopes.T

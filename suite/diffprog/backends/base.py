@@ -122,8 +122,8 @@ class Trainer:
     """A cell for optimisers: the objective L(θ) − s·θ on each of its ``batches`` minibatches.
 
     ``gradient_at(θ, batch)`` is the objective and its gradient (P,), given and returned on the host;
-    ``outputs_at(θ)`` are the task's outputs on the case's own data; ``adam(θ, rate, pace)`` starts an optimiser. ``faults``:
-    see `Prepared`.
+    ``outputs_at(θ)`` are the task's outputs on the case's own data; ``adam(θ, rate, pace)`` starts an optimiser.
+    ``faults``: see `Prepared`.
     """
 
     batches: int

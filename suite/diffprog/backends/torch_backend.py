@@ -32,7 +32,7 @@ class TorchAdam:
         self._objective, self._theta = objective, theta.clone()
         self._runs = [slice(None)] if pace is None else pace.runs()
         self._views = [self._theta[run] for run in self._runs]
-        groups = [{"params": [view]} for view in self._views]
+        groups: list[dict[str, Any]] = [{"params": [view]} for view in self._views]
         if pace is not None:
             for group, run in zip(groups, self._runs, strict=True):
                 factor = float(pace.factors[run.start])

@@ -60,7 +60,11 @@ def planned(request: Request) -> list[FitRecord]:
     found = []
     for variant in request.variants or fit.variants[:1]:
         defaults, game = fit.defaults(variant), fit.minimax.get(variant)
-        steps, rate, size = request.steps or defaults.steps, request.rate or defaults.rate, request.size or defaults.size
+        steps, rate, size = (
+            request.steps or defaults.steps,
+            request.rate or defaults.rate,
+            request.size or defaults.size,
+        )
         if rate <= 0 or not np.isfinite(rate):
             raise UsageError(f"Adam's step size must be positive and finite, not {rate:g}")
         if game is not None and "lbfgs" in (request.optimisers or ()):

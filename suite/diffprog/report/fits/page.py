@@ -74,9 +74,9 @@ def minimax(fit: FitRecord) -> str:
     if not fit.ascend:
         return ""
     return (
-        f"a minimax: {', '.join(fit.ascend)} ascend at {fit.pace:g} times the rate {fit.rate:g} at which the others descend, "
-        f"and both rates fall linearly to nothing; at the equilibrium the loss is {fit.saddle:.10g}. It may lie on either "
-        f"side before; not fitted by L-BFGS: {NO_LINE_SEARCH}"
+        f"a minimax: {', '.join(fit.ascend)} ascend at {fit.pace:g} times the rate {fit.rate:g} at which the others "
+        f"descend, and both rates fall linearly to nothing; at the equilibrium the loss is {fit.saddle:.10g}, before "
+        f"on either side of that; not fitted by L-BFGS: {NO_LINE_SEARCH}"
     )
 
 

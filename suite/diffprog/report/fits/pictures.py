@@ -19,7 +19,7 @@ from diffprog.spec import Case
 
 
 def best(folder: Path, fits: Sequence[FitRecord]) -> list[Learned]:
-    """Of each backend the finished state with the lowest final loss; of a minimax, where that says nothing, the first."""
+    """Of each backend the finished state with the lowest final loss; of a minimax, where it says nothing, the first."""
     found: dict[str, Learned] = {}
 
     def rank(fit: FitRecord) -> float:

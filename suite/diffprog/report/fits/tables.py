@@ -20,8 +20,8 @@ COLUMNS = {
     "task": "task", "variant": "variant", "size": "size", "seed": "seed", "backend": "backend", "method": "method",
     "made_with": "made_with", "optimiser": "optimiser", "outcome": "outcome", "first_loss": "first_loss",
     "final_loss": "final_loss", "bound": "bound", "steps_done": "steps_done", "evaluations": "evaluations",
-    "seconds": "seconds", "saddle": "equilibrium", "reference": "reference", "deviation": "first_losses_deviation", "message": "message",
-    "reason": "reason",
+    "seconds": "seconds", "saddle": "equilibrium", "reference": "reference", "deviation": "first_losses_deviation",
+    "message": "message", "reason": "reason",
 }  # fmt: skip
 
 

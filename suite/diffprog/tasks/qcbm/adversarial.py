@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 
 import numpy as np
+from scipy.special import expit
 
 from diffprog.circuits import second, tables
 from diffprog.circuits.states import probabilities
@@ -66,7 +67,7 @@ def build(config: QcbmConfig, method: str) -> Functions:
 
     def outputs(theta: Array, data: Arrays) -> Arrays:
         p = machine.distribution(config, theta[:count], data)
-        return {"distribution": p, "discriminator": discriminator.expit(logits_of(theta, data))}
+        return {"distribution": p, "discriminator": expit(logits_of(theta, data))}
 
     def work(theta: Array, data: Arrays) -> dict[str, int]:
         units = activations(cut(config, theta[count:]), data["spins"])

@@ -22,12 +22,12 @@ def build(config: QcbmConfig, method: str) -> Functions:
         return theta[:count], theta[count:]
 
     def activations(weights: Array, data: Data) -> Array:
-        """h (2ⁿ, hidden), of the bits as ±1."""
+        """Hidden units h (2ⁿ, hidden), of the bits as ±1."""
         w1 = weights[: hidden * n].reshape(hidden, n)
         return jnp.tanh(data["spins"] @ w1.T + weights[hidden * n : hidden * (n + 1)])
 
     def logits(weights: Array, data: Data) -> Array:
-        """s (2ⁿ,), D = σ(s)."""
+        """The s (2ⁿ,) of D = σ(s)."""
         return activations(weights, data) @ weights[-hidden - 1 : -1] + weights[-1]
 
     def payoff(weights: Array, p: Array, data: Data) -> tuple[Array, Array]:

@@ -21,12 +21,12 @@ def build(config: QcbmConfig, method: str) -> Functions:
         return theta[:count], theta[count:]
 
     def activations(weights: Tensor, data: Data) -> Tensor:
-        """h (2ⁿ, hidden), of the bits as ±1."""
+        """Hidden units h (2ⁿ, hidden), of the bits as ±1."""
         w1 = weights[: hidden * n].unflatten(0, (hidden, n))
         return torch.tanh(data["spins"] @ w1.T + weights[hidden * n : hidden * (n + 1)])
 
     def logits(weights: Tensor, data: Data) -> Tensor:
-        """s (2ⁿ,), D = σ(s)."""
+        """The s (2ⁿ,) of D = σ(s)."""
         return activations(weights, data) @ weights[-hidden - 1 : -1] + weights[-1]
 
     def payoff(p: Tensor, weights: Tensor, data: Data) -> tuple[Tensor, Tensor]:

@@ -46,12 +46,12 @@ def joined(weights: Weights) -> Array:
 
 
 def activations(weights: Weights, spins: Array) -> Array:
-    """h (2ⁿ, hidden), from the bits (2ⁿ, n)."""
+    """Hidden units h (2ⁿ, hidden), from the bits (2ⁿ, n)."""
     return np.asarray(np.tanh(spins @ weights.w1.T + weights.b1))
 
 
 def logits(weights: Weights, hidden: Array) -> Array:
-    """s (2ⁿ,)."""
+    """The s (2ⁿ,) of D = σ(s)."""
     return np.asarray(hidden @ weights.w2 + weights.b2)
 
 

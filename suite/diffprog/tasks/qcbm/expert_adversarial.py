@@ -1,9 +1,12 @@
-"""The Born machine against a discriminator in PyTorch as an expert writes it; see ``expert_torch`` and ``discriminator``.
+"""The Born machine against a discriminator as an expert writes it; see ``expert_torch`` and ``discriminator``.
 
-D and 1 − D are the exponentials of ln D and ln(1 − D), which the loss needs. The hidden units are overwritten: by tanh, and then by z̄ = r W2 ∘ (1 − h²).
+D and 1 − D are the exponentials of ln D and ln(1 − D), which the loss needs. The hidden units are overwritten: by tanh,
+and then by z̄ = r W2 ∘ (1 − h²).
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -20,8 +23,9 @@ def build(config: QcbmConfig) -> Expert:
     n, hidden, count, circuit = config.qubits, config.hidden, problem.angles(config), Circuit(config)
     blocks = [count, hidden * n, hidden, hidden, 1]
 
-    def forwards(w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, data: Data) -> tuple[Tensor, Tensor]:
+    def forwards(weights: Sequence[Tensor], data: Data) -> tuple[Tensor, Tensor]:
         """Activations (2ⁿ, hidden) and logits (2ⁿ,)."""
+        w1, b1, w2, b2 = weights
         units = torch.addmm(b1, data["spins"], w1.view(hidden, n).T).tanh_()
         return units, torch.addmv(b2.expand(len(units)), units, w2)
 
@@ -34,15 +38,16 @@ def build(config: QcbmConfig) -> Expert:
         angles, *weights = theta.split(blocks)
 
         def loss(p: Tensor, data: Data) -> Tensor:
-            return payoff(forwards(*weights, data)[1], p, data)[0]
+            return payoff(forwards(weights, data)[1], p, data)[0]
 
         return circuit.value(angles, data, loss)
 
     def gradient(theta: Tensor, data: Data) -> tuple[Tensor, Tensor]:
-        angles, w1, b1, w2, b2 = theta.split(blocks)
+        angles, *weights = theta.split(blocks)
+        w2 = weights[2]
 
         def slopes(p: Tensor, data: Data) -> tuple[Tensor, Tensor, Tensor]:
-            units, s = forwards(w1, b1, w2, b2, data)
+            units, s = forwards(weights, data)
             loss, real, fake = payoff(s, p, data)
             r = fake.exp().mul_(data["target"]).addcmul_(p, real.exp_(), value=-1)
             w2_bar = units.T @ r

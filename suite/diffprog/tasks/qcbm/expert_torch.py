@@ -140,7 +140,7 @@ def smoothed(config: QcbmConfig, sigmas: Tensor, q: Tensor) -> Tensor:
 
 
 def squared(psi: Tensor) -> Tensor:
-    """p = |ψ|²; memory of its own."""
+    """The probabilities |ψ|², in memory of their own."""
     return torch.view_as_real(psi).square().sum(dim=-1)
 
 
@@ -162,7 +162,7 @@ class Circuit:
         return loss(squared(states.each[last]), data)
 
     def gradient(self, angles: Tensor, data: Data, slopes: Slopes) -> tuple[Tensor, Tensor, Tensor]:
-        """The loss, its derivatives by the angles, and those by all else; ``slopes`` of (p, data): L, dL/dp, the rest."""
+        """The loss, its derivatives by the angles, and by all else; ``slopes`` of (p, data): L, dL/dp, the rest."""
         n, depth = self.qubits, self.depth
         fixed = constants(n, depth, angles.device, angles.dtype)
         table = angle_table(n, depth, angles)

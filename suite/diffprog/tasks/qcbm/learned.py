@@ -55,9 +55,7 @@ def _start(case: Case, inputs: Arrays) -> Player | None:
     return Player("before: as drawn", "", found["distribution"], found["discriminator"])
 
 
-def _game(
-    case: Case, shape: tuple[int, int], inputs: Arrays, learned: Sequence[Learned]
-) -> tuple[Figure | None, str]:
+def _game(case: Case, shape: tuple[int, int], inputs: Arrays, learned: Sequence[Learned]) -> tuple[Figure | None, str]:
     target = inputs["target"]
     figure = style.figure(4.6 + 0.95 * len(learned))
     parts: Any = figure.subfigures(1 + len(learned), 1, height_ratios=[4.6] + [0.95] * len(learned))
@@ -70,8 +68,9 @@ def _game(
     for part, one in zip(parts[1:], learned, strict=True):
         _samples(part, case.seed, shape, target, one)
     caption = (
-        "the trained circuits over the patterns of the data, and below how far the discriminators hold each pattern for data "
-        f"(of all others the mean over those that the circuit makes): it is over where D = ½; then {_SHOWN} samples of each from the same random numbers, framed red where no target."
+        "the trained circuits over the patterns of the data, and below how far the discriminators hold each for data "
+        f"(of all others the mean over those that the circuit makes): it is over where D = ½; then {_SHOWN} samples "
+        "of each from the same random numbers, framed red where no target."
     )
     return figure, caption
 

@@ -30,7 +30,7 @@ def _layers(config: QcbmConfig, angles: Array) -> list[Matrices]:
 
 
 def distribution(config: QcbmConfig, angles: Array, data: Arrays) -> Array:
-    """p (..., 2ⁿ) at angles (..., A)."""
+    """Its p (..., 2ⁿ) at angles (..., A)."""
     (state,) = deque(evolve(_layers(config, angles), data["permutation"]), maxlen=1)
     return probabilities(state)
 

@@ -22,7 +22,7 @@ Back = Callable[[Array], Array]
 
 
 def distribution(config: QcbmConfig, angles: Array, data: Data) -> Array:
-    """p (2ⁿ,) at angles (A,)."""
+    """Its p (2ⁿ,) at angles (A,)."""
     return probabilities(evolve(layers_of(angle_table(config.qubits, config.depth, angles)), data["permutation"]))
 
 

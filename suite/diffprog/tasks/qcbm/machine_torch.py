@@ -31,7 +31,7 @@ Back = Callable[[Tensor], Tensor]
 
 
 def distribution(config: QcbmConfig, angles: Tensor, data: Data) -> Tensor:
-    """p (..., 2ⁿ) at angles (..., A)."""
+    """Its p (..., 2ⁿ) at angles (..., A)."""
     return probabilities(evolve(layers_of(angle_table(config.qubits, config.depth, angles)), data["permutation"]))
 
 

@@ -1,4 +1,4 @@
-"""The game of ``adversarial`` as a picture: circuit and data over the data's patterns, and what the discriminator says."""
+"""The game of ``adversarial`` as a picture: circuit and data over the patterns, and what the discriminator says."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def total_variation(distribution: Array, target: Array) -> float:
 
 
 def gathered(values: Array, target: Array, weights: Array) -> Array:
-    """The values at the patterns of the data, and their mean over all other strings, each as often as the circuit makes it."""
+    """The values at the patterns of the data, and their mean over all others as often as the circuit makes them."""
     other = target == 0
     mean = np.average(values[other], weights=weights[other]) if weights[other].sum() > 0 else np.nan
     return np.append(values[~other], mean)
@@ -55,7 +55,13 @@ def draw(
         below.hlines(gathered(one.discriminator, target, p), slots - 0.4, slots + 0.4, **look)
     if start is not None:
         p = start.distribution
-        dots: Any = {"linestyle": "none", "marker": "o", "markersize": 4, "markerfacecolor": "white", "color": "#222222"}
+        dots: Any = {
+            "linestyle": "none",
+            "marker": "o",
+            "markersize": 4,
+            "markerfacecolor": "white",
+            "color": "#222222",
+        }
         above.plot(slots, np.append(p[strings], p[target == 0].sum()), label=start.name, **dots)
         below.plot(slots, gathered(start.discriminator, target, p), **dots)
     _bound(above, target, [*players, *([start] if start else [])])
@@ -91,7 +97,13 @@ def _label(axes: Axes, shape: tuple[int, int], strings: Array) -> None:
         image = OffsetImage(pixels, zoom=zoom, cmap="gray", interpolation="nearest", resample=False)
         image.image.set_clim(0, 1)
         box = AnnotationBbox(
-            image, (slot, 0), (0, -6), "data", boxcoords="offset points", box_alignment=(0.5, 1), pad=0.05,
+            image,
+            (slot, 0),
+            (0, -6),
+            "data",
+            boxcoords="offset points",
+            box_alignment=(0.5, 1),
+            pad=0.05,
             bboxprops={"edgecolor": "#888888", "linewidth": 0.6},
         )
         axes.add_artist(box)

@@ -135,7 +135,12 @@ def _weights(figure: SubFigure, axes: Axes, case: Case, one: Shown) -> None:
     matrix = np.vstack([blocks["W1"].T, blocks["b1"], blocks["W2"]])
     limit, inputs = largest(matrix), len(matrix) - 2
     mesh = axes.pcolormesh(
-        np.arange(matrix.shape[1] + 1) - 0.5, np.arange(len(matrix) + 1) - 0.5, matrix, cmap="PuOr", vmin=-limit, vmax=limit
+        np.arange(matrix.shape[1] + 1) - 0.5,
+        np.arange(len(matrix) + 1) - 0.5,
+        matrix,
+        cmap="PuOr",
+        vmin=-limit,
+        vmax=limit,
     )
     axes.axhline(inputs - 0.5, color="#666666", linewidth=0.8)
     step = max(1, inputs // 10)

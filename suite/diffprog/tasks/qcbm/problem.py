@@ -1,8 +1,8 @@
 """The problems of the quantum circuit Born machine: variants, sizes, inputs, the work that they are.
 
-Source: Liu, Wang, "Differentiable learning of quantum circuit Born machines", arXiv:1804.04168: the circuit and
-loss of its model section, the data sets of its numerical experiments. ``adversarial``: Zeng, Wu, Liu, Wang, Hu, "Learning
-and inference on generative adversarial quantum circuits", arXiv:1808.03425.
+Sources: Liu, Wang, "Differentiable learning of quantum circuit Born machines", arXiv:1804.04168: the circuit and
+loss of its model section, the data sets of its numerical experiments. ``adversarial``: Zeng, Wu, Liu, Wang, Hu,
+"Learning and inference on generative adversarial quantum circuits", arXiv:1808.03425.
 """
 
 from __future__ import annotations

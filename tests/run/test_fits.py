@@ -22,7 +22,7 @@ from diffprog.report import build
 from diffprog.run import driver, fits
 
 FITTABLE = tuple(name for name in tasks.NAMES if tasks.get(name).fit is not None)
-QUICK_TO_COMPILE = ("flow", "qcbm")
+QUICK_TO_COMPILE = ("flow",)
 FIRST_STEPS = [
     *(
         (name, None) if name in QUICK_TO_COMPILE else pytest.param(name, None, marks=pytest.mark.thorough)

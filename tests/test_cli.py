@@ -65,6 +65,7 @@ def test_list_names_all_there_is() -> None:
         "dominant",
         "parameter_shift",
         "bars_and_stripes",
+        "adversarial",
         "checkpointed",
         "804,864",
         "disordered",

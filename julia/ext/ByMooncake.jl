@@ -59,6 +59,7 @@ varying(::typeof(DiffProgTasks.split)) = (1,)
 varying(::typeof(DiffProgTasks.multiply)) = (1, 2)
 varying(::typeof(DiffProgTasks.probabilities)) = (2,)
 varying(::typeof(DiffProgTasks.product)) = (2,)
+varying(::typeof(DiffProgTasks.payoff)) = (2, 3)
 varying(::typeof(DiffProgTasks.circuit_energy)) = (2,)
 varying(::typeof(DiffProgTasks.combine)) = (1, 3)
 
@@ -70,6 +71,7 @@ const Anywhere = Union{
     typeof(DiffProgTasks.multiply),
     typeof(DiffProgTasks.probabilities),
     typeof(DiffProgTasks.product),
+    typeof(DiffProgTasks.payoff),
     typeof(DiffProgTasks.circuit_energy),
     typeof(DiffProgTasks.combine),
     typeof(activated),

@@ -9,14 +9,36 @@ mutable struct Descent{T,S}
 end
 
 """
-    adam(θ, rate) -> Descent
+Adam's change of a minimax: multiplied by `factors` (P,), of which negative ones ascend, and by 1 − t/`steps` at step t.
 
-`Optimisers.Adam` with β = (0.9, 0.999) and ϵ = 1e-8, about to start from a copy of `θ`.
+See `Minimax` in `suite/diffprog/declaration.py`.
 """
-function adam(θ::AbstractVector{T}, rate::Real) where {T<:AbstractFloat}
+struct Paced{T} <: Optimisers.AbstractRule
+    factors::Vector{T}
+    steps::Int
+end
+
+Optimisers.init(::Paced, θ) = 0
+Optimisers.apply!(rule::Paced{T}, step, θ, change) where {T} =
+    step + 1, change .* rule.factors .* (1 - T(step) / rule.steps)
+
+"""
+    adam(θ, rate) -> Descent
+    adam(θ, rate, factors, steps) -> Descent
+
+`Optimisers.Adam` with β = (0.9, 0.999) and ϵ = 1e-8, about to start from a copy of `θ`; with `factors` and `steps` for a
+minimax, see `Paced`.
+"""
+adam(θ::AbstractVector{T}, rate::Real) where {T<:AbstractFloat} = started(θ, adam_rule(T, rate))
+adam(θ::AbstractVector{T}, rate::Real, factors, steps) where {T<:AbstractFloat} =
+    started(θ, Optimisers.OptimiserChain(adam_rule(T, rate), Paced(Vector{T}(factors), Int(steps))))
+
+adam_rule(T, rate) = Optimisers.Adam(T(rate), (T(0.9), T(0.999)), T(1e-8))
+
+function started(θ::AbstractVector{T}, rule) where {T}
     start = Vector{T}(θ)
     start = start === θ ? copy(θ) : start
-    return Descent(start, Optimisers.setup(Optimisers.Adam(T(rate), (T(0.9), T(0.999)), T(1e-8)), start))
+    return Descent(start, Optimisers.setup(rule, start))
 end
 
 """

@@ -8,8 +8,13 @@ const MACHINE = build(
     "qcbm", "reverse", (variant = "gaussian", qubits = 2, depth = 1, kernel = "integer"),
     (target = [0.1, 0.2, 0.3, 0.4], cnots = [0; 1;;], sigmas = [0.25, 4.0]),
 )
+const GAME = build(
+    "qcbm", "reverse", (variant = "adversarial", qubits = 2, depth = 1, hidden = 4),
+    (target = [0.1, 0.2, 0.3, 0.4], cnots = [0; 1;;], spins = [-1.0 1 -1 1; -1 -1 1 1]),
+)
 
-@testset "operators of $(nameof(typeof(problem))) by every engine" for problem in (CHAIN, MACHINE)
+@testset "operators of $(nameof(typeof(problem))) by every engine" for problem in
+    ("--thorough" in ARGS ? (CHAIN, MACHINE, GAME) : (CHAIN, MACHINE))
     rng = Xoshiro(3)
     θ = 0.5 .+ rand(rng, nparameters(problem))
     v = normalize(randn(rng, length(θ)))

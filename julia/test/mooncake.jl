@@ -42,6 +42,8 @@ moved(x::Tuple, t, ẋ) = map((x, ẋ) -> moved(x, t, ẋ), x, ẋ)
     (DiffProgTasks.chain_matrix, 1, (randn(Xoshiro(2), 3), randn(Xoshiro(3), 3))),
     (DiffProgTasks.multiply, 1, (randn(Xoshiro(2), 2, 3, 2), randn(Xoshiro(3), 3, 4, 2))),
     (DiffProgTasks.multiply, 2, (randn(Xoshiro(2), 2, 3, 2), randn(Xoshiro(3), 3, 4, 2))),
+    (DiffProgTasks.payoff, 2, (GAME.discriminator, rand(Xoshiro(4), 4), randn(Xoshiro(5), 17))),
+    (DiffProgTasks.payoff, 3, (GAME.discriminator, rand(Xoshiro(4), 4), randn(Xoshiro(5), 17))),
     (DiffProgTasks.matmul, 1, (randn(Xoshiro(2), 2, 3), randn(Xoshiro(3), 3, 4))),
     (DiffProgTasks.matmul, 2, (randn(Xoshiro(2), 2, 3), randn(Xoshiro(3), 3))),
     (DiffProgTasks.combine, 1, (randn(Xoshiro(2), 2, 3), (0.3,), (randn(Xoshiro(3), 2, 3),))),

@@ -13,6 +13,35 @@ from diffprog.spec import BACKENDS, SIZES, Array, Arrays, Layout, Limit
 
 
 @dataclass(frozen=True)
+class Minimax:
+    """How a variant is fitted whose loss some blocks of θ minimise and the others maximise: to a saddle.
+
+    Adam moves all blocks at once. Steps of one rate go around a saddle instead of to it. So the blocks that ascend have
+    a rate of their own, the two time scales of Heusel et al., arXiv:1706.08500, and all rates fall linearly to nothing
+    over the steps. L-BFGS is not for it: see `NO_LINE_SEARCH`.
+
+    Attributes:
+        ascend: the names of the blocks that maximise.
+        pace: their rate, as a multiple of ``rate``.
+        size: in the place of that in `Fit`, as are the next two.
+        steps: Adam steps.
+        rate: Adam's first step size where the loss is minimised.
+        saddle: the loss at the solution, in its own unit.
+    """
+
+    ascend: tuple[str, ...]
+    pace: float
+    size: str
+    steps: int
+    rate: float
+    saddle: float
+
+
+NO_LINE_SEARCH = "L-BFGS takes a loss down along every direction, and this one has a saddle, which it would go past"
+"""Why L-BFGS does not fit a minimax."""
+
+
+@dataclass(frozen=True)
 class Fit:
     """How ``diffprog fit`` optimises a task.
 
@@ -26,6 +55,8 @@ class Fit:
             value and gradient are evaluated at the end; ``fit_planted`` (P,); ``fit_bounds`` (2,), between which L-BFGS
             keeps every parameter; ``batches_<name>`` (M, …), minibatches
             that take the place of the array <name> in turn while Adam runs.
+        minimax: those of the variants whose loss is not minimised by all of θ: what is drawn then gets ``fit_pace``
+            (P,), what each parameter's step of Adam is multiplied by, negative where it ascends.
     """
 
     variants: tuple[str, ...]
@@ -33,6 +64,11 @@ class Fit:
     steps: int
     rate: float
     draw: Callable[[Any, int], Arrays]
+    minimax: Mapping[str, Minimax] = field(default_factory=dict)
+
+    def defaults(self, variant: str) -> Fit | Minimax:
+        """Where the size, the steps and the rate of a variant stand."""
+        return self.minimax.get(variant, self)
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ def test_written_and_checked_through_workers(tmp_path: Path, capsys: pytest.Capt
     with pytest.raises(SystemExit) as ended:
         app(arguments)
     assert ended.value.code == 0
-    assert "numpy: 10 cells against the baselines, 0 regressed" in capsys.readouterr().out
+    assert "numpy: 15 cells against the baselines, 0 regressed" in capsys.readouterr().out
 
     baseline = baselines.read(kept, "qcbm")
     (entry,) = [one for one in baseline.cases if one.variant == CASE.variant]

@@ -9,8 +9,10 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -181,8 +183,8 @@ def _fewer(right: Answer) -> Iterator[Arrays]:
             theta[len(theta) // 2 - 1] = 0
             yield right.by(_reference(right), theta)
         case "qcbm":  # the last layer of rotations does nothing: its angles are zero
-            theta = right.theta.copy()
-            theta[-2 * right.config.qubits :] = 0
+            theta, angles = right.theta.copy(), (3 * right.config.depth + 1) * right.config.qubits
+            theta[angles - 2 * right.config.qubits : angles] = 0
             yield right.by(_reference(right), theta)
         case "vqe":  # the last mixer or layer of rotations does nothing
             theta = right.theta.copy()
@@ -389,8 +391,17 @@ IN_CODE: dict[str, dict[str, list[tuple[str, str]]]] = {
             ("[matrix.conj().swapaxes(-1, -2) for", "[matrix.swapaxes(-1, -2) for"),
             ("@ cotangent.reshape(-1, size).conj()", "@ cotangent.reshape(-1, size)"),
         ],
-        "dropped term": [('q = p - data["target"]', "q = p")],
-        "wrong sign": [("hop = np.cos(b / 2), -1j * np.sin(b / 2)", "hop = np.cos(b / 2), 1j * np.sin(b / 2)")],
+        "dropped term": [
+            ('q = p - data["target"]', "q = p"),
+            ("r = target * expit(-s) - p * expit(s)", "r = -p * expit(s)"),
+            ("(1 - hidden**2)\n", "(1 + 0 * hidden)\n"),
+        ],
+        "wrong sign": [
+            ("hop = np.cos(b / 2), -1j * np.sin(b / 2)", "hop = np.cos(b / 2), 1j * np.sin(b / 2)"),
+            ("    q = log_expit(-s)\n", "    q = log_expit(s)\n"),
+            ("back(q * psi), weights_bar", "back(q * psi), -weights_bar"),
+        ],
+        "wrong factor": [("back(q * psi), weights_bar", "back(2 * q * psi), weights_bar")],
         "transposed factor": [("[matrix.conj().swapaxes(-1, -2) for", "[matrix.conj() for")],
         "one layer too few": [
             ("for layer in range(depth, -1, -1):", "moments[0] = 0\n    for layer in range(depth, 0, -1):")
@@ -457,7 +468,13 @@ IN_CODE: dict[str, dict[str, list[tuple[str, str]]]] = {
 MODULES = {
     "flow": ("tasks.flow.field", "tasks.flow.runge_kutta", "tasks.flow.reference"),
     "eigensolver": ("tasks.eigensolver.reference",),
-    "qcbm": ("circuits.states", "tasks.qcbm.reference"),
+    "qcbm": (
+        "circuits.states",
+        "tasks.qcbm.machine",
+        "tasks.qcbm.discriminator",
+        "tasks.qcbm.adversarial",
+        "tasks.qcbm.reference",
+    ),
     "trg": ("tasks.trg.network", "tasks.trg.reference"),
     "vqe": (
         "circuits.states",
@@ -482,10 +499,12 @@ def mutant(task: str, old: str, new: str) -> ModuleType:
     sources = [Path(origin).read_text(encoding="utf-8") for origin in origins]
     if not any(old in source for source in sources):
         raise ValueError(f"none of {', '.join(origins)} has {old!r} any more: plant this error elsewhere")
-    with mock.patch.dict(sys.modules):  # each finds the mutants of those before it
+    with mock.patch.dict(sys.modules), ExitStack() as patches:  # each finds the mutants of those before it
         for name, origin, source in zip(names, origins, sources, strict=True):
             module = ModuleType(name)
             module.__dict__["__file__"] = origin
             sys.modules[name] = module
+            package, _, leaf = name.rpartition(".")
+            patches.enter_context(mock.patch.object(import_module(package), leaf, module))
             exec(compile(source.replace(old, new), origin, "exec"), module.__dict__)
     return module

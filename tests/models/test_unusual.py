@@ -171,7 +171,7 @@ def test_the_state_of_a_fit_keeps_its_own_names(tmp_path: Path) -> None:
         1,
         gradient_at=lambda x, batch: (float(x @ x), 2 * x),
         outputs_at=lambda x: {"theta": np.zeros(5), "file": x + 1},
-        adam=lambda x, rate: pytest.fail("SciPy's is asked"),
+        adam=lambda x, rate, pace=None: pytest.fail("SciPy's is asked"),
         made_with="hand",
     )
     fitting = Fitting(trainer, {"params": np.ones(2)}, tmp_path / "fit.npz", lambda step, loss, seconds: None)

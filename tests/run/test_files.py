@@ -34,5 +34,5 @@ def test_a_run_draws_a_case_once(run: Runner, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(files, "write_inputs", counted)
     request = plan.Request(tasks=("qcbm",), sizes=("tiny",), backends=("numpy",))
-    assert len(run(request, samples=0)) == 6
-    assert sorted(case.variant for case in drawn) == ["bars_and_stripes", "gaussian"]
+    assert len(run(request, samples=0)) == 9
+    assert sorted(case.variant for case in drawn) == ["adversarial", "bars_and_stripes", "gaussian"]

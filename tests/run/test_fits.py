@@ -22,7 +22,15 @@ from diffprog.report import build
 from diffprog.run import driver, fits
 
 FITTABLE = tuple(name for name in tasks.NAMES if tasks.get(name).fit is not None)
-QUICK_TO_COMPILE = ("flow", "qcbm")
+QUICK_TO_COMPILE = ("flow",)
+FIRST_STEPS = [
+    *(
+        (name, None) if name in QUICK_TO_COMPILE else pytest.param(name, None, marks=pytest.mark.thorough)
+        for name in FITTABLE
+    ),
+    *((name, variant) for name in FITTABLE for variant in tasks.get(name).fit.minimax),  # type: ignore[union-attr]
+]
+"""Each with its default variant, and what is no minimisation."""
 QUICK = fits.Request("qcbm", size="tiny", backends=("numpy",), steps=30)
 
 
@@ -72,19 +80,18 @@ def test_every_fit_can_be_drawn(task: str, variant: str, tmp_path: Path) -> None
 
 
 @pytest.mark.cross
-@pytest.mark.parametrize(
-    "task", [name if name in QUICK_TO_COMPILE else pytest.param(name, marks=pytest.mark.thorough) for name in FITTABLE]
-)
+@pytest.mark.parametrize(("task", "variant"), FIRST_STEPS)
 @pytest.mark.parametrize("backend", ["torch", "jax", pytest.param("julia", marks=pytest.mark.julia)])
 def test_the_first_adam_losses_are_the_same(
-    task: str, backend: str, request: pytest.FixtureRequest, tmp_path: Path
+    task: str, variant: str | None, backend: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     if backend == "julia":
         julia = request.getfixturevalue("julia")
     else:
         julia = None
         pytest.importorskip({"torch": "torch", "jax": "optax"}[backend])
-    chosen = fits.Request(task, size="tiny", backends=("numpy", backend), optimisers=("adam",), steps=COMPARED)
+    variants = None if variant is None else (variant,)
+    chosen = fits.Request(task, variants, "tiny", ("numpy", backend), optimisers=("adam",), steps=COMPARED)
     reference, found = run(chosen, tmp_path / "fit", julia)
     assert (reference.outcome, found.outcome) == ("ok", "ok"), reference.reason + found.reason
     assert reference.deviation == 0.0
@@ -93,6 +100,53 @@ def test_the_first_adam_losses_are_the_same(
     assert found.deviation <= TOLERANCE
     assert found.steps_done == COMPARED
     assert found.final_loss == pytest.approx(reference.final_loss, rel=1e-7)
+
+
+GAME = fits.Request("qcbm", ("adversarial",), backends=("numpy",))
+
+
+def test_a_game_comes_to_rest(tmp_path: Path) -> None:
+    """With all defaults: the circuit has the distribution of the data, D is ½ there, and L = −2 ln 2."""
+    (fit,) = run(GAME, tmp_path)
+    assert (fit.outcome, fit.optimiser, fit.size) == ("ok", "adam", "tiny")
+    assert fit.ascend == ("W1", "b1", "W2", "b2")
+    assert fit.saddle == pytest.approx(-2 * np.log(2))
+    assert fit.bound is None
+    assert fit.final_loss == pytest.approx(fit.saddle, abs=1e-3)
+    assert fit.first_loss is not None and fit.final_loss is not None
+    assert fit.first_loss < fit.final_loss  # and nothing calls that a failure
+    with (
+        np.load(tmp_path / fit.arrays) as state,
+        np.load(tmp_path / "arrays" / fit.case.key / "fit-inputs.npz") as given,
+    ):
+        target = given["target"]
+        assert np.abs(state["distribution"] - target).sum() / 2 < 0.05
+        assert state["discriminator"][target > 0] == pytest.approx(0.5, abs=0.02)
+        assert set(given["fit_pace"]) == {1.0, -10.0}
+        assert (given["fit_pace"] > 0).sum() == 40
+    page = build.write(tmp_path).read_text()
+    assert "a minimax: W1, b1, W2, b2 ascend at 10 times the rate" in page
+    assert "exact lower bound" not in page
+    assert page.count("data:image/png") == 2
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("seed", range(1, 10))
+def test_so_it_does_from_other_starts(seed: int, tmp_path: Path) -> None:
+    (fit,) = run(replace(GAME, seed=seed), tmp_path)
+    with (
+        np.load(tmp_path / fit.arrays) as state,
+        np.load(tmp_path / "arrays" / fit.case.key / "fit-inputs.npz") as given,
+    ):
+        assert np.abs(state["distribution"] - given["target"]).sum() / 2 < 0.05
+
+
+def test_the_blocks_of_a_game_must_move_against_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were all to descend, the discriminator would help the circuit, and the loss fall without end."""
+    monkeypatch.setattr(fits, "paces", lambda layout, game: np.ones(layout.size))
+    (fit,) = run(replace(GAME, steps=500), tmp_path)
+    assert fit.final_loss is not None and fit.saddle is not None
+    assert fit.final_loss < fit.saddle - 1
 
 
 def test_a_curve_that_goes_its_own_way_disagrees(tmp_path: Path) -> None:
@@ -160,6 +214,7 @@ def test_without_julia_its_fits_are_unavailable_and_say_so(tmp_path: Path) -> No
         (fits.Request("flow", method="magic"), "no method 'magic'"),
         (fits.Request("flow", optimisers=("sgd",)), "there is no optimiser 'sgd'"),
         (fits.Request("flow", rate=-1.0), "step size must be positive"),
+        (replace(GAME, optimisers=("adam", "lbfgs")), "adversarial of qcbm is fitted by adam alone: L-BFGS takes"),
     ],
 )
 def test_bad_requests_are_refused_in_a_sentence(request_: fits.Request, told: str) -> None:
@@ -178,7 +233,14 @@ def test_what_the_tasks_declare(name: str) -> None:
     task = tasks.get(name)
     fit = task.fit
     assert isinstance(fit, Fit)
+    assert set(fit.minimax) <= set(fit.variants)
     for variant in fit.variants:
+        game = fit.minimax.get(variant)
+        if game is not None:
+            names = {block.name for block in task.layout(task.configure(variant, "tiny")).blocks}
+            assert set() < set(game.ascend) < names
+            assert task.bound(task.configure(variant, "tiny")) is None
+            assert game.pace > 0
         config = task.configure(variant, "tiny")
         inputs, again = fit.draw(config, 0), fit.draw(config, 0)
         assert inputs.keys() == again.keys()

@@ -173,6 +173,51 @@ def test_a_circuit_and_kernel_that_take_so_many_operations_are_right(variant: st
     assert flops == qcbm.kernel(config, len(sigmas))
 
 
+def test_a_discriminator_that_takes_so_many_operations_is_right() -> None:
+    """Bits in Gray order, one sum a unit for each string; on the way back a sum over all strings folds in two a bit."""
+    task = tasks.get("qcbm")
+    config: QcbmConfig = task.configure("adversarial", "tiny")
+    inputs = task.draw(config, 0)
+    theta, n, size, hidden = inputs.pop("params"), config.qubits, 1 << config.qubits, config.hidden
+    functions = tasks.functions("qcbm", "numpy", config, "reverse")
+    weights, target = task.layout(config).split(theta), inputs["target"]
+    p, flops = functions.outputs(theta, inputs)["distribution"], 0
+    sums, x = np.empty((size, hidden)), 0
+    z = weights["b1"] - weights["W1"].sum(axis=1)  # of no bit set
+    for count in range(size):
+        sums[x] = z
+        qubit = (~count & count + 1).bit_length() - 1  # the lowest zero of the counter
+        if qubit < n:
+            z = z + 2 * weights["W1"][:, qubit] * (-1 if x >> qubit & 1 else 1)  # a table of 2 W1: one sum a unit
+            x ^= 1 << qubit
+        flops += hidden
+    units = np.tanh(sums)
+    s = units @ weights["W2"] + weights["b2"]
+    flops += 2 * hidden * size
+    loss = target @ -np.log1p(np.exp(-s)) + p @ -np.log1p(np.exp(s))
+    flops += 4 * size
+    assert loss == pytest.approx(functions.value(theta, inputs), rel=1e-13)
+    assert flops == qcbm.discriminator(config)
+
+    said, flops = 1 / (1 + np.exp(-s)), 0
+    r = target - (target + p) * said
+    flops += 3 * size
+    of_out = units.T @ r
+    z_bar = (1 - units * units) * (r[:, None] * weights["W2"])
+    flops += (2 + 4) * hidden * size
+    folded, of_first = z_bar, np.empty((hidden, n))
+    for qubit in reversed(range(n)):
+        unset, is_set = np.split(folded, 2)
+        of_first[:, qubit] = is_set.sum(axis=0)
+        folded = unset + is_set
+        flops += 2 * len(is_set) * hidden
+    of_first = 2 * of_first - folded[0][:, None]
+    found = task.layout(config).split(functions.gradient(theta, inputs)[1])
+    for name, expected in {"W1": of_first, "b1": folded[0], "W2": of_out}.items():
+        assert found[name] == pytest.approx(expected, abs=1e-14)
+    assert 0 <= qcbm.taught(config) - flops <= 2 * hidden
+
+
 @pytest.mark.parametrize("variant", ["tfim", "maxcut"])
 def test_an_energy_that_takes_so_many_operations_is_right(variant: str) -> None:
     """One phase an amplitude and a layer, mixers without their cosines, H in pairs of amplitudes."""

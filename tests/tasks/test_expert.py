@@ -21,6 +21,7 @@ torch = pytest.importorskip("torch")
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from diffprog.tasks.flow import expert_torch as flow  # noqa: E402
+from diffprog.tasks.qcbm import expert_adversarial as game  # noqa: E402
 from diffprog.tasks.qcbm import expert_torch as qcbm  # noqa: E402
 from tests.tasks.test_round_trips import seen, watched  # noqa: E402
 
@@ -163,12 +164,17 @@ def not_inverted(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+def sure_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(game, "logsigmoid", lambda s: torch.nn.functional.logsigmoid(1.001 * s))
+
+
 FAULTS: list[tuple[str, str, Callable[[pytest.MonkeyPatch], None]]] = [
     *(("flow", v, f) for v in ("density", "ising") for f in (wrong_stage, wrong_weight, wrong_sign)),
     *(("flow", variant, forgotten_curvature) for variant in ("density", "ring")),
     *(("flow", variant, wrong_slope) for variant in tasks.get("flow").variants),
     *(("qcbm", variant, late_row) for variant in tasks.get("qcbm").variants),
-    ("qcbm", "gaussian", not_inverted),  # the other's CNOTs are their own inverse at this size
+    ("qcbm", "gaussian", not_inverted),  # the others' CNOTs are their own inverse at this size
+    ("qcbm", "adversarial", sure_of_itself),
 ]
 
 
@@ -241,8 +247,11 @@ def of_shapes_alone(task: str, variant: str, size: str) -> tuple[Any, Any, dict[
         data["inverse_coupling"] = torch.empty(config.dim, config.dim, dtype=kind, device="meta")
     else:
         whole = torch.empty(2**config.qubits, dtype=kind, device="meta")
-        sigmas = torch.empty(2 if config.kernel == "integer" else 4, dtype=kind, device="meta")
-        data = {"permutation": whole.to(torch.int64), "target": whole, "sigmas": sigmas}
+        data = {"permutation": whole.to(torch.int64), "target": whole}
+        if config.hidden:
+            data["spins"] = torch.empty(2**config.qubits, config.qubits, dtype=kind, device="meta")
+        else:
+            data["sigmas"] = torch.empty(2 if config.kernel == "integer" else 4, dtype=kind, device="meta")
     return config, torch.empty(tasks.get(task).layout(config).size, dtype=kind, device="meta"), data
 
 

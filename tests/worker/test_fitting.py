@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffprog.backends.base import Trainer
+from diffprog.backends.base import Pace, Trainer
 from diffprog.backends.numpy_backend import NumpyAdam
 from diffprog.spec import Array
 from diffprog.worker.fitting import Fitting, NotFinite, minibatches
@@ -27,7 +27,7 @@ def trainer(batches: int = 1) -> Trainer:
 
 def fitted(tmp_path: Path, one: Trainer, **more: Array) -> tuple[Fitting, list[tuple[int, float]]]:
     told: list[tuple[int, float]] = []
-    inputs = {"params": np.zeros(2), **more}
+    inputs = {"params": np.zeros(2)} | more
     running = Fitting(one, inputs, tmp_path / "state.npz", lambda step, loss, seconds: told.append((step, loss)))
     return running, told
 
@@ -42,6 +42,41 @@ def test_adams_first_steps_are_as_published(tmp_path: Path) -> None:
     square = (0.999 * 0.001 * g1**2 + 0.001 * g2**2) / (1 - 0.999**2)
     adam.step(0)
     assert adam.theta() == pytest.approx([0.1, -0.1] - 0.1 * mean / np.sqrt(square), rel=1e-7)
+
+
+def saddle(theta: Array, batch: int) -> tuple[float, Array]:
+    """x y + (x² − y²)/8, of which x is to be minimised and y maximised: both come to nothing."""
+    x, y = theta
+    return float(x * y + (x * x - y * y) / 8), np.array([y + x / 4, x - y / 4])
+
+
+def test_a_pace_is_of_each_component_and_falls(tmp_path: Path) -> None:
+    adam = NumpyAdam(saddle, np.array([1.0, 1.0]), 0.1, Pace(np.array([1.0, -3.0]), 2))
+    adam.step(0)
+    assert adam.theta() == pytest.approx([0.9, 1.3], rel=1e-7)  # the first step is of the rate's length
+    before = adam.theta()
+    plain = NumpyAdam(saddle, np.array([1.0, 1.0]), 0.1)
+    plain._theta, plain._mean, plain._square, plain._steps = before.copy(), adam._mean.copy(), adam._square.copy(), 1
+    adam.step(0), plain.step(0)
+    np.testing.assert_allclose(adam.theta() - before, 0.5 * np.array([1, -3]) * (plain.theta() - before), rtol=1e-13)
+
+
+def test_neighbours_of_one_pace() -> None:
+    pace = Pace(np.array([1.0, 1.0, -2.0, 1.0]), 4)
+    assert pace.runs() == [slice(0, 2), slice(2, 3), slice(3, 4)]
+    assert [pace.left(step) for step in range(4)] == [1.0, 0.75, 0.5, 0.25]
+
+
+def test_a_saddle_is_found_where_the_paces_say_who_ascends(tmp_path: Path) -> None:
+    one = Trainer(1, saddle, lambda theta: {}, partial(NumpyAdam, saddle), "none")
+    found = []
+    for paces in ([1.0, -1.0], [1.0, 1.0]):
+        running, _ = fitted(tmp_path, one, params=np.array([1.0, 0.5]), fit_pace=np.array(paces))
+        running.run("adam", 2000, 0.01)
+        with np.load(tmp_path / "state.npz") as state:
+            found.append(state["theta"])
+    assert found[0] == pytest.approx([0, 0], abs=0.1)
+    assert np.abs(found[1]).max() > 1  # where both descend
 
 
 def test_lbfgs_finds_the_minimum_and_writes_the_outputs_there(tmp_path: Path) -> None:

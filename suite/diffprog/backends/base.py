@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -91,18 +92,44 @@ class Adam(Protocol):
 
 
 @dataclass(frozen=True)
+class Pace:
+    """How fast each parameter of a minimax moves; see `declaration.Minimax`.
+
+    Adam's step t of ``steps`` is multiplied by (1 − t/steps) and, component by component, by ``factors`` (P,): a
+    negative one ascends.
+    """
+
+    factors: Array
+    steps: int
+
+    def left(self, step: Any) -> Any:
+        """What is left of the rates at a step, counted from zero: a number of the framework's own for one of its."""
+        return 1 - step / self.steps
+
+    def runs(self) -> list[slice]:
+        """Neighbouring parameters of one pace."""
+        edges = np.flatnonzero(np.diff(self.factors)) + 1
+        return [slice(a, b) for a, b in pairwise([0, *edges.tolist(), self.factors.size])]
+
+
+class MakeAdam(Protocol):
+    def __call__(self, theta: Array, rate: float, pace: Pace | None = None, /) -> Adam:
+        """An optimiser that starts from θ (P,), given on the host; without ``pace`` all of it descends at ``rate``."""
+
+
+@dataclass(frozen=True)
 class Trainer:
     """A cell for optimisers: the objective L(θ) − s·θ on each of its ``batches`` minibatches.
 
     ``gradient_at(θ, batch)`` is the objective and its gradient (P,), given and returned on the host;
-    ``outputs_at(θ)`` are the task's outputs on the case's own data; ``adam(θ, rate)`` starts an optimiser. ``faults``:
-    see `Prepared`.
+    ``outputs_at(θ)`` are the task's outputs on the case's own data; ``adam(θ, rate, pace)`` starts an optimiser.
+    ``faults``: see `Prepared`.
     """
 
     batches: int
     gradient_at: Callable[[Array, int], tuple[float, Array]]
     outputs_at: Callable[[Array], Arrays]
-    adam: Callable[[Array, float], Adam]
+    adam: MakeAdam
     made_with: str
     faults: Callable[[], AbstractContextManager[None]] = nullcontext
 

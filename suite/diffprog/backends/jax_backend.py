@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from diffprog import tasks
-from diffprog.backends.base import GRADIENT, Ask, Prepared, Trainer, in_a_row, in_precision
+from diffprog.backends.base import GRADIENT, Ask, Pace, Prepared, Trainer, in_a_row, in_precision
 from diffprog.errors import Unavailable, Unsupported
 from diffprog.measure import rates
 from diffprog.measure.clock import Bare
@@ -21,12 +21,28 @@ from diffprog.spec import Array, Arrays, dtype
 class JaxAdam:
     """``optax.adam``, its update compiled together with the gradient."""
 
-    def __init__(self, jax: Any, objective: Callable[..., Any], batches: list[Any], theta: Any, rate: float) -> None:
+    def __init__(
+        self,
+        jax: Any,
+        objective: Callable[..., Any],
+        batches: list[Any],
+        theta: Any,
+        rate: float,
+        pace: Pace | None = None,
+    ) -> None:
         try:
             import optax
         except ImportError as error:
             raise Unavailable(f"optax cannot be imported ({error})", "python -m pip install optax") from error
         optimiser = optax.adam(rate, b1=0.9, b2=0.999, eps=1e-8)
+        if pace is not None:
+            factors = jax.numpy.asarray(pace.factors, theta.dtype)
+            optimiser = optax.chain(
+                optimiser,
+                # Optax's own linear schedule is of float32 numbers.
+                optax.scale_by_schedule(lambda count: pace.left(count.astype(theta.dtype))),
+                optax.stateless(lambda change, _: factors * change),
+            )
 
         @jax.jit
         def update(theta: Any, state: Any, data: Any) -> tuple[Any, Any, Any]:
@@ -165,8 +181,8 @@ class JaxBackend:
             found = outputs(place(x.astype(self.precision)), placed[0])
             return {name: np.asarray(array) for name, array in found.items()}
 
-        def adam(x: Array, rate: float) -> JaxAdam:
-            return JaxAdam(jax, objective, placed, place(x.astype(self.precision)), rate)
+        def adam(x: Array, rate: float, pace: Pace | None = None) -> JaxAdam:
+            return JaxAdam(jax, objective, placed, place(x.astype(self.precision)), rate, pace)
 
         return Trainer(len(placed), gradient_at, outputs_at, adam, functions.made_with)
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from diffprog import tasks as known
-from diffprog.backends.base import GRADIENT, Ask, Prepared, Trainer, by_hand, in_place, in_precision
+from diffprog.backends.base import GRADIENT, Ask, Pace, Prepared, Trainer, by_hand, in_place, in_precision
 from diffprog.errors import Unavailable, Unsupported
 from diffprog.measure import rates
 from diffprog.models import on_julia
@@ -220,9 +220,13 @@ class JuliaBackend:
             theta = there(x)
             return crossing.outputs(tasks.named(tasks.outputs(problems[0], self._wrap(theta))))
 
-        def adam(x: Array, rate: float) -> JuliaAdam:
+        def adam(x: Array, rate: float, pace: Pace | None = None) -> JuliaAdam:
             theta = there(x)
-            descent = tasks.adam(self._wrap(theta), rate)
+            more: tuple[Any, ...] = ()
+            if pace is not None:
+                factors = there(pace.factors)
+                more = self._wrap(factors), pace.steps
+            descent = tasks.adam(self._wrap(theta), rate, *more)
             return JuliaAdam(tasks, problems, wrapped_tilt, descent, crossing.back)
 
         made_with = str(tasks.made_with(problems[0]))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from diffprog import tasks
-from diffprog.backends.base import GRADIENT, Ask, Prepared, Trainer, by_hand, in_place, in_precision
+from diffprog.backends.base import GRADIENT, Ask, Pace, Prepared, Trainer, by_hand, in_place, in_precision
 from diffprog.errors import Unsupported
 from diffprog.measure import rates
 from diffprog.spec import Array, Arrays, dtype
@@ -18,8 +18,14 @@ from diffprog.spec import Array, Arrays, dtype
 class NumpyAdam:
     """NumPy has no optimisers. Source: Kingma, Ba, arXiv:1412.6980, algorithm 1."""
 
-    def __init__(self, gradient_at: Callable[[Array, int], tuple[float, Array]], theta: Array, rate: float) -> None:
-        self._gradient_at, self._theta, self._rate = gradient_at, theta.copy(), rate
+    def __init__(
+        self,
+        gradient_at: Callable[[Array, int], tuple[float, Array]],
+        theta: Array,
+        rate: float,
+        pace: Pace | None = None,
+    ) -> None:
+        self._gradient_at, self._theta, self._rate, self._pace = gradient_at, theta.copy(), rate, pace
         self._mean, self._square, self._steps = np.zeros_like(theta), np.zeros_like(theta), 0
 
     def step(self, batch: int) -> float:
@@ -28,7 +34,10 @@ class NumpyAdam:
         self._mean += (1 - 0.9) * (gradient - self._mean)
         self._square += (1 - 0.999) * (gradient**2 - self._square)
         mean, square = self._mean / (1 - 0.9**self._steps), self._square / (1 - 0.999**self._steps)
-        self._theta -= self._rate * mean / (np.sqrt(square) + 1e-8)
+        rate: float | Array = self._rate
+        if self._pace is not None:
+            rate = rate * self._pace.left(self._steps - 1) * self._pace.factors
+        self._theta -= rate * mean / (np.sqrt(square) + 1e-8)
         return loss
 
     def theta(self) -> Array:

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from diffprog import engines, tasks
-from diffprog.backends.base import GRADIENT, Ask, Prepared, Trainer, in_a_row, in_place, in_precision
+from diffprog.backends.base import GRADIENT, Ask, Pace, Prepared, Trainer, in_a_row, in_place, in_precision
 from diffprog.errors import Unavailable, Unsupported
 from diffprog.measure import rates
 from diffprog.measure.clock import Bare
@@ -19,16 +19,36 @@ from diffprog.spec import Array, Arrays, dtype
 
 
 class TorchAdam:
-    """``torch.optim.Adam`` on the flat parameters."""
+    """``torch.optim.Adam`` on the flat parameters; of a minimax on views of them, a group for each pace."""
 
-    def __init__(self, torch: Any, objective: Callable[[Any, int], tuple[Any, Any]], theta: Any, rate: float) -> None:
+    def __init__(
+        self,
+        torch: Any,
+        objective: Callable[[Any, int], tuple[Any, Any]],
+        theta: Any,
+        rate: float,
+        pace: Pace | None = None,
+    ) -> None:
         self._objective, self._theta = objective, theta.clone()
-        self._optimiser = torch.optim.Adam([self._theta], lr=rate, betas=(0.9, 0.999), eps=1e-8)
+        self._runs = [slice(None)] if pace is None else pace.runs()
+        self._views = [self._theta[run] for run in self._runs]
+        groups: list[dict[str, Any]] = [{"params": [view]} for view in self._views]
+        if pace is not None:
+            for group, run in zip(groups, self._runs, strict=True):
+                factor = float(pace.factors[run.start])
+                group |= {"lr": rate * abs(factor), "maximize": factor < 0}
+        self._optimiser = torch.optim.Adam(groups, lr=rate, betas=(0.9, 0.999), eps=1e-8)
+        left = None if pace is None else pace.left
+        self._schedule = left and torch.optim.lr_scheduler.LambdaLR(self._optimiser, left)
 
     def step(self, batch: int) -> float:
-        loss, self._theta.grad = self._objective(self._theta, batch)
+        loss, gradient = self._objective(self._theta, batch)
+        for view, run in zip(self._views, self._runs, strict=True):
+            view.grad = gradient[run]
         loss = float(loss.item())
         self._optimiser.step()
+        if self._schedule is not None:
+            self._schedule.step()
         return loss
 
     def theta(self) -> Array:
@@ -171,8 +191,8 @@ class TorchBackend:
             found = functions.outputs(place(x.astype(self.precision)), placed[0])
             return {name: array.cpu().numpy() for name, array in found.items()}
 
-        def adam(x: Array, rate: float) -> TorchAdam:
-            return TorchAdam(torch, objective, place(x.astype(self.precision)), rate)
+        def adam(x: Array, rate: float, pace: Pace | None = None) -> TorchAdam:
+            return TorchAdam(torch, objective, place(x.astype(self.precision)), rate, pace)
 
         return Trainer(len(placed), gradient_at, outputs_at, adam, functions.made_with)
 

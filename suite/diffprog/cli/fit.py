@@ -31,7 +31,7 @@ def fit(
     backend: Names = None,
     method: Annotated[str | None, typer.Option(callback=given, help="[default: the task's first]")] = None,
     optimiser: Annotated[
-        list[str] | None, typer.Option(metavar="NAME,…", callback=given, help="adam, lbfgs [default: both]")
+        list[str] | None, typer.Option(metavar="NAME,…", callback=given, help="adam, lbfgs [default: all that can]")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, max=MOST_STEPS, help="At most [default: the task's own].")] = None,
     rate: Annotated[
@@ -49,7 +49,8 @@ def fit(
     """Optimise a task from the same start on every backend; draw the learning curves and what was learned.
 
     Adam is each framework's own (torch.optim, optax, Optimisers.jl), L-BFGS is SciPy's for all. In float64 the first 50
-    Adam losses must be the same on all backends, to a relative 1e-8.
+    Adam losses must be the same on all backends, to a relative 1e-8. A loss that some parameters minimise and others
+    maximise is fitted by Adam alone, which moves them against each other.
 
     Exit codes: 0 all fits ok, unsupported or unavailable; 1 a fit disagrees, errs, crashes or times out; 2 the command
     itself was wrong; 130 stopped by Ctrl-C: what was optimised until then is kept and drawn.

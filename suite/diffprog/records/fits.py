@@ -52,6 +52,12 @@ class FitRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Largest relative difference of the first Adam losses from the reference's."""
     bound: float | None = None
     """The exact lower bound of the loss, where it is known."""
+    ascend: tuple[str, ...] = ()
+    """Of a minimax the blocks of θ that maximise the loss; all others minimise it. Empty where all do."""
+    pace: float | None = None
+    """Of a minimax the rate of these blocks over ``rate``; both fall linearly to nothing over the steps."""
+    saddle: float | None = None
+    """Of a minimax the loss at its solution."""
     curve: str = ""
     """The learning curve, CSV, relative to the report folder."""
     arrays: str = ""

@@ -13,14 +13,14 @@ import msgspec
 import numpy as np
 
 from diffprog import tasks
-from diffprog.declaration import Task
+from diffprog.declaration import NO_LINE_SEARCH, Minimax, Task
 from diffprog.errors import UsageError
 from diffprog.models.declaring import NO_GRADIENT
 from diffprog.records import protocol
 from diffprog.records.fits import COMPARED, TOLERANCE, FitJournal, FitRecord, inputs_file
 from diffprog.run import driver, files, folders, models, plan
 from diffprog.run.workers import Worker, WorkerDied, environment
-from diffprog.spec import OPTIMISERS, Case
+from diffprog.spec import OPTIMISERS, Array, Case, Layout
 
 
 @dataclass(frozen=True)
@@ -57,27 +57,37 @@ def planned(request: Request) -> list[FitRecord]:
     plan.check_names(f"backend of task {task.name}", request.backends, task.backends)
     plan.check_names("optimiser", request.optimisers, OPTIMISERS)
     task.check(method=request.method)
-    steps, rate = request.steps or fit.steps, request.rate or fit.rate
-    if rate <= 0 or not np.isfinite(rate):
-        raise UsageError(f"Adam's step size must be positive and finite, not {rate:g}")
     found = []
     for variant in request.variants or fit.variants[:1]:
-        size = request.size or fit.size
+        defaults, game = fit.defaults(variant), fit.minimax.get(variant)
+        steps, rate, size = (
+            request.steps or defaults.steps,
+            request.rate or defaults.rate,
+            request.size or defaults.size,
+        )
+        if rate <= 0 or not np.isfinite(rate):
+            raise UsageError(f"Adam's step size must be positive and finite, not {rate:g}")
+        if game is not None and "lbfgs" in (request.optimisers or ()):
+            raise UsageError(f"variant {variant} of {task.name} is fitted by adam alone: {NO_LINE_SEARCH}")
         bound = task.bound(task.configure(variant, size))
         found += [
             FitRecord(
                 task=task.name, variant=variant, size=size, seed=request.seed, backend=backend,
                 method=request.method or task.reference_method(variant), optimiser=optimiser, steps=steps, rate=rate,
-                outcome="stopped", bound=None if bound is None else float(bound),
+                outcome="stopped", bound=None if bound is None else float(bound), **_of_minimax(game),
             )
             for backend in task.backends
             if (request.backends is None or backend in request.backends)
             and not (backend == "numpy" and plan.value_alone(task))
-            for optimiser in request.optimisers or OPTIMISERS
+            for optimiser in request.optimisers or (OPTIMISERS if game is None else ("adam",))
         ]  # fmt: skip
     if not found:  # of a user's model
         raise UsageError(f"there is nothing to fit: {NO_GRADIENT}")
     return found
+
+
+def _of_minimax(game: Minimax | None) -> dict[str, Any]:
+    return {} if game is None else {"ascend": game.ascend, "pace": game.pace, "saddle": game.saddle}
 
 
 class FitRun:
@@ -226,10 +236,21 @@ def write_inputs(folder: Path, task: Task, case: Case) -> Path:
     path = folder / inputs_file(case)
     if not path.exists():
         assert task.fit is not None
+        config = task.configure(case.variant, case.size)
         with files.one_thread():
-            drawn = task.fit.draw(task.configure(case.variant, case.size), case.seed)
+            drawn = task.fit.draw(config, case.seed)
+        game = task.fit.minimax.get(case.variant)
+        if game is not None:
+            drawn["fit_pace"] = paces(task.layout(config), game)
         files.save(path, drawn)
     return path
+
+
+def paces(layout: Layout, game: Minimax) -> Array:
+    """What Adam's step is multiplied by, (P,): 1 where θ descends, minus the pace in the blocks that ascend."""
+    return np.concatenate(
+        [np.full(block.size, -game.pace if block.name in game.ascend else 1.0) for block in layout.blocks]
+    )
 
 
 def exit_code(records: Sequence[FitRecord]) -> int:

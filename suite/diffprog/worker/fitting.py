@@ -9,7 +9,7 @@ from time import perf_counter
 
 import numpy as np
 
-from diffprog.backends.base import Trainer
+from diffprog.backends.base import Pace, Trainer
 from diffprog.records import npz
 from diffprog.spec import Array, Arrays
 
@@ -69,7 +69,9 @@ class Fitting:
         return message
 
     def _adam(self, steps: int, rate: float) -> tuple[Array, str]:
-        adam = self.trainer.adam(self.inputs["params"], rate)
+        factors = self.inputs.get("fit_pace")
+        pace = None if factors is None else Pace(factors, steps)
+        adam = self.trainer.adam(self.inputs["params"], rate, pace)
         # With minibatches the case's own data comes first and then only at the end, to judge by.
         extra = self.trainer.batches - 1
         for step in range(steps):

@@ -12,19 +12,19 @@ function cotangent!(problem::QcbmProblem)
     return problem.λ
 end
 
-function derivatives(::Reverse, problem::QcbmProblem{T}, θ) where {T}
+function derivatives(::Reverse, problem::BornMachine{T}, θ) where {T}
     θ̄ = sizehint!(T[], length(θ))
     AD.apply_back!((problem.ψ, cotangent!(problem)), problem.circuit, θ̄)
     return θ̄
 end
 
-function derivatives(::Adjoint, problem::QcbmProblem, θ)
+function derivatives(::Adjoint, problem::BornMachine, θ)
     ψ, λ = problem.ψ, cotangent!(problem)
     return sweep_back(problem.gates, ψ, λ, θ)
 end
 
-# dL/dθ_k = 2 K(p − π)·∂p, where ∂p = ½(p⁺ − p⁻); π drops out of the difference.
-function derivatives(::ParameterShift, problem::QcbmProblem{T}, θ) where {T}
+# dL/dθ_k = ∂L/∂p·∂p, where ∂p = ½(p⁺ − p⁻): the difference of what `shifted` makes of the two circuits.
+function derivatives(::ParameterShift, problem::BornMachine{T}, θ) where {T}
     θ̄ = similar(θ)
     k = 0
     for gate in problem.gates
@@ -36,7 +36,7 @@ function derivatives(::ParameterShift, problem::QcbmProblem{T}, θ) where {T}
     return θ̄
 end
 
-"K(p − π)·(p − π) with p from the circuit with one angle replaced; `Kq` stays that of the unshifted circuit."
+"K(p − π)·(p − π) with p from the circuit with one angle replaced; `Kq` stays that of the unshifted circuit, π drops out."
 function shifted(problem::QcbmProblem, rotation, angle)
     setiparams!(rotation, angle)
     run!(problem)

@@ -1,9 +1,12 @@
 # The problem: a circuit with its target and kernel, and its value.
 
-const QCBM_VARIANTS = (gaussian = :gaussian, bars_and_stripes = :bars_and_stripes)
+const QCBM_VARIANTS = (gaussian = :gaussian, bars_and_stripes = :bars_and_stripes, adversarial = :adversarial)
+
+"A circuit with a loss of its p = |ψ|²: it has a `circuit`, its `gates`, registers `ψ` and `λ`, and a `method`."
+abstract type BornMachine{T} <: Problem{T} end
 
 "A circuit, a target distribution, and the buffers of an evaluation."
-struct QcbmProblem{T,M,K} <: Problem{T}
+struct QcbmProblem{T,M,K} <: BornMachine{T}
     method::M
     kernel::K
     target::Vector{T}
@@ -22,13 +25,16 @@ end
 """
     qcbm_problem(method, config, data)
 
-`config`: `variant` ("gaussian" or "bars_and_stripes"), `qubits` n, `depth` d and `kernel` ("integer" or "hamming").
-`data`: `target` (2ⁿ,), `cnots` (2 × m; control and target, from zero) and `sigmas`.
+`config`: `variant` ("gaussian", "bars_and_stripes" or "adversarial"), `qubits` n, `depth` d and `kernel` ("integer" or
+"hamming"), or the number of `hidden` units of a discriminator. `data`: `target` (2ⁿ,), `cnots` (2 × m; control and target,
+from zero) and `sigmas`, or `spins` (n × 2ⁿ).
 """
 function qcbm_problem(method::AbstractString, @nospecialize(config::NamedTuple), @nospecialize(data::NamedTuple))
-    choose("variant of qcbm", config.variant, QCBM_VARIANTS)
+    variant, way = choose("variant of qcbm", config.variant, QCBM_VARIANTS), choose("method of qcbm", method, CIRCUIT_METHODS)
+    variant === :adversarial &&
+        return adversarial_problem(way, Int(config.qubits), Int(config.depth), Int(config.hidden), data)
     return qcbm_problem(
-        choose("method of qcbm", method, CIRCUIT_METHODS),
+        way,
         choose("kernel of qcbm", config.kernel, KERNELS),
         Int(config.qubits),
         Int(config.depth),
@@ -40,13 +46,13 @@ end
 
 function qcbm_problem(method, Kernel, qubits::Int, depth::Int, target::Vector{T}, cnots, sigmas) where {T}
     length(target) == 2^qubits || throw(DimensionMismatch("$qubits qubits, but a target of length $(length(target))"))
-    parts = layers(T, qubits, depth, cnots)
+    circuit, gates = assembled(T, qubits, depth, cnots)
     return QcbmProblem(
         method,
         Kernel{T}(sigmas, length(target)),
         target,
-        ChainBlock(qubits, [ChainBlock(qubits, part) for part in parts]),
-        reduce(vcat, parts),
+        circuit,
+        gates,
         zero_state(Complex{T}, qubits),
         zero_state(Complex{T}, qubits),
         similar(target),
@@ -54,17 +60,28 @@ function qcbm_problem(method, Kernel, qubits::Int, depth::Int, target::Vector{T}
     )
 end
 
+"The circuit as one block, and its gates in time order: the same blocks."
+function assembled(::Type{T}, qubits, depth, cnots) where {T}
+    parts = layers(T, qubits, depth, cnots)
+    return ChainBlock(qubits, [ChainBlock(qubits, part) for part in parts]), reduce(vcat, parts)
+end
+
 nparameters(problem::QcbmProblem) = Yao.nparameters(problem.circuit)
 
 # Value
 
-"Runs the circuit from |0…0> with the parameters that it holds; leaves the state in `ψ` and p − π in `q`."
-function run!(problem::QcbmProblem)
+"Runs the circuit from |0…0> with the angles that it holds; leaves the state in `ψ` and returns it, (2ⁿ,)."
+function run_circuit!(problem::BornMachine)
     ψ = vec(state(problem.ψ))
     fill!(ψ, 0)
     ψ[1] = 1
     apply!(problem.ψ, problem.circuit)
-    problem.q .= abs2.(ψ) .- problem.target
+    return ψ
+end
+
+"The same; leaves p − π in `q`."
+function run!(problem::QcbmProblem)
+    problem.q .= abs2.(run_circuit!(problem)) .- problem.target
     return problem
 end
 
@@ -86,8 +103,10 @@ function outputs(problem::QcbmProblem, θ)
     return (distribution = vec(abs2.(state(problem.ψ))),)
 end
 
+work(problem::QcbmProblem, θ) = circuit_work(problem, θ)
+
 "Counts blocks in the circuit's tree."
-function work(problem::QcbmProblem, θ)
+function circuit_work(problem::BornMachine, θ)
     circuit = problem.circuit
     return (
         parameters = length(parameters(problem, θ)),
@@ -98,12 +117,16 @@ function work(problem::QcbmProblem, θ)
     )
 end
 
-made_with(problem::QcbmProblem) = circuit_made_with(problem.method)
+made_with(problem::BornMachine) = circuit_made_with(problem.method)
 
-own_engine(::QcbmProblem) = YaoEngine()
+own_engine(::BornMachine) = YaoEngine()
 
 function qcbm_workload()
     machine = (target = [0.1, 0.2, 0.3, 0.4], cnots = [0; 1;;], sigmas = [0.25, 4.0])
+    against = (; machine.target, machine.cnots, spins = [-1.0 1 -1 1; -1 -1 1 1])
+    for method in string.(keys(CIRCUIT_METHODS))
+        exercise(build("qcbm", method, (variant = "adversarial", qubits = 2, depth = 1, hidden = 4), against))
+    end
     for (variant, kernel) in (("gaussian", "integer"), ("bars_and_stripes", "hamming")), method in string.(keys(CIRCUIT_METHODS))
         exercise(build("qcbm", method, (; variant, kernel, qubits = 2, depth = 1), machine))
     end

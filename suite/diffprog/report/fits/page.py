@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from diffprog import format
+from diffprog.declaration import NO_LINE_SEARCH
 from diffprog.drawing import style
 from diffprog.errors import UsageError
 from diffprog.records.fits import COMPARED, TOLERANCE, FitJournal, FitRecord
@@ -68,6 +69,17 @@ def verdict(records: Sequence[FitRecord]) -> str:
     return text + "."
 
 
+def minimax(fit: FitRecord) -> str:
+    """What is to be known of a fit whose loss is not to fall; empty for all others."""
+    if not fit.ascend:
+        return ""
+    return (
+        f"a minimax: {', '.join(fit.ascend)} ascend at {fit.pace:g} times the rate {fit.rate:g} at which the others "
+        f"descend, and both rates fall linearly to nothing; at the equilibrium the loss is {fit.saddle:.10g}, before "
+        f"on either side of that; not fitted by L-BFGS: {NO_LINE_SEARCH}"
+    )
+
+
 def _render(
     folder: Path,
     records: Sequence[FitRecord],
@@ -96,6 +108,7 @@ def _render(
         "compared": COMPARED,
         "tolerance": TOLERANCE,
         "colours": style.COLOURS,
+        "minimax": minimax,
     }
     for template, name in (("fits/fit.html.j2", "index.html"), ("fits/fit.md.j2", "summary.md")):
         rendering.replace(folder / name, rendering.render(template, **shared))

@@ -19,9 +19,13 @@ from diffprog.spec import Case
 
 
 def best(folder: Path, fits: Sequence[FitRecord]) -> list[Learned]:
-    """Of each backend the finished state with the lowest final loss."""
+    """Of each backend the finished state with the lowest final loss; of a minimax, where it says nothing, the first."""
     found: dict[str, Learned] = {}
-    for fit in sorted(fits, key=lambda fit: fit.final_loss if fit.final_loss is not None else float("inf")):
+
+    def rank(fit: FitRecord) -> float:
+        return 0.0 if fit.ascend else float("inf") if fit.final_loss is None else fit.final_loss
+
+    for fit in sorted(fits, key=rank):
         if fit.backend not in found and fit.outcome in ("ok", "disagrees"):
             state = arrays.read(folder / fit.arrays)
             if state is not None and len(state) > 2:  # more than θ and the curve: it was not cut short

@@ -20,8 +20,8 @@ COLUMNS = {
     "task": "task", "variant": "variant", "size": "size", "seed": "seed", "backend": "backend", "method": "method",
     "made_with": "made_with", "optimiser": "optimiser", "outcome": "outcome", "first_loss": "first_loss",
     "final_loss": "final_loss", "bound": "bound", "steps_done": "steps_done", "evaluations": "evaluations",
-    "seconds": "seconds", "reference": "reference", "deviation": "first_losses_deviation", "message": "message",
-    "reason": "reason",
+    "seconds": "seconds", "saddle": "equilibrium", "reference": "reference", "deviation": "first_losses_deviation",
+    "message": "message", "reason": "reason",
 }  # fmt: skip
 
 
@@ -71,14 +71,27 @@ def draw_curves(case: Case, found: Sequence[Curve]) -> Figure | None:
     compared = [curve for curve in found if curve.fit.optimiser == "adam"]
     figure = style.figure(6.2 if len(compared) > 1 else 3.7)
     heights = [3, 2] if len(compared) > 1 else [1]
-    grid = figure.add_gridspec(len(heights), len(optimisers), height_ratios=heights)
+    game = any(curve.fit.ascend for curve in found)
+    grid = figure.add_gridspec(len(heights), len(optimisers) + game, height_ratios=heights)
     for column, optimiser in enumerate(optimisers):
         axes = figure.add_subplot(grid[0, column])
         _losses(axes, [curve for curve in found if curve.fit.optimiser == optimiser])
         axes.set_title(f"{case.key}: {'Adam' if optimiser == 'adam' else 'L-BFGS'}", loc="left")
+    if game:
+        _settling(figure.add_subplot(grid[0, -1]), [curve for curve in found if curve.fit.saddle is not None])
     if len(compared) > 1:
         _deviations(figure.add_subplot(grid[1, :]), compared)
     return figure
+
+
+def _settling(axes: Axes, found: Sequence[Curve]) -> None:
+    """How far the loss of a minimax is from that of its solution, whichever side of it."""
+    for index, curve in enumerate(found):
+        away = np.abs(curve.loss - (curve.fit.saddle or 0.0))
+        axes.semilogy(np.maximum(away, 1e-16), color=style.colour(curve.fit.backend), linewidth=3 * 0.6**index)
+    axes.set(xlabel="step", ylabel="|loss − equilibrium|")
+    axes.grid(axis="y")
+    axes.set_title("A minimax: the loss is to settle, not to fall", loc="left")
 
 
 def _losses(axes: Axes, found: Sequence[Curve]) -> None:
@@ -91,6 +104,9 @@ def _losses(axes: Axes, found: Sequence[Curve]) -> None:
     bound = found[0].fit.bound
     if bound is not None and bound != 0:
         axes.axhline(bound, color="#222222", linestyle="--", linewidth=1, label=f"exact bound: {bound:.6g}")
+    saddle = found[0].fit.saddle
+    if saddle is not None:
+        axes.axhline(saddle, color="#222222", linestyle="--", linewidth=1, label=f"equilibrium: {saddle:.6g}")
     if bound == 0 and min(float(curve.loss.min()) for curve in found) > 0:
         axes.set_yscale("log")
     axes.set_xlabel("step")

@@ -15,6 +15,7 @@ and dψ = −(i/2) m·σ ψ dθ gives dL/dθ = m · Im tr(σ R_q), R_q[a, b] = �
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import groupby
 
 import torch
@@ -138,32 +139,62 @@ def smoothed(config: QcbmConfig, sigmas: Tensor, q: Tensor) -> Tensor:
     return column[(x[:, None] - x).abs_()] @ q
 
 
-def build(config: QcbmConfig) -> Expert:
-    n, depth, kept = config.qubits, config.depth, Kept()
+def squared(psi: Tensor) -> Tensor:
+    """The probabilities |ψ|², in memory of their own."""
+    return torch.view_as_real(psi).square().sum(dim=-1)
 
-    def discrepancy(psi: Tensor, data: Data) -> tuple[Tensor, Tensor]:
-        """L and Kq."""
-        q = torch.view_as_real(psi).square().sum(dim=-1).sub_(data["target"])
+
+Loss = Callable[[Tensor, Data], Tensor]
+Slopes = Callable[[Tensor, Data], tuple[Tensor, Tensor, Tensor]]
+
+
+class Circuit:
+    """Value and gradient of a loss of p = |ψ|²: what is common to the losses of this task."""
+
+    def __init__(self, config: QcbmConfig) -> None:
+        self.qubits, self.depth, self.kept = config.qubits, config.depth, Kept()
+
+    def value(self, angles: Tensor, data: Data, loss: Loss) -> Tensor:
+        """``loss`` of (p, data)."""
+        groups = merged(self.qubits, angle_table(self.qubits, self.depth, angles))
+        states = Rows(groups[0].new_empty(3, 2**self.qubits), self.qubits)
+        last = evolve(by_layer(groups), data["permutation"], states)
+        return loss(squared(states.each[last]), data)
+
+    def gradient(self, angles: Tensor, data: Data, slopes: Slopes) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss, its derivatives by the angles, and by all else; ``slopes`` of (p, data): L, dL/dp, the rest."""
+        n, depth = self.qubits, self.depth
+        fixed = constants(n, depth, angles.device, angles.dtype)
+        table = angle_table(n, depth, angles)
+        groups = merged(n, table)
+        with self.kept.lent((2, depth + 3, 2**n), groups[0]) as memory:
+            states, cotangents = (Rows(half, n) for half in memory.unbind())
+            last = evolve(by_layer(groups), data["permutation"], states)
+            loss, slope, rest = slopes(squared(states.each[last]), data)
+            torch.mul(states.each[last].conj(), slope, out=cotangents.each[last])
+            pull_back(by_layer([group.mT for group in groups]), data["permutation"], cotangents)
+            moments = overlaps(n, states.all[: depth + 1], cotangents.all[: depth + 1], fixed)
+        return loss, (axes(table) * moments.unsqueeze(-2)).sum(dim=-1).flatten()[fixed.slots], rest
+
+
+def build(config: QcbmConfig) -> Expert:
+    circuit = Circuit(config)
+
+    def discrepancy(p: Tensor, data: Data) -> tuple[Tensor, Tensor]:
+        """L and Kq; ``p`` is overwritten."""
+        q = p.sub_(data["target"])
         kq = smoothed(config, data["sigmas"], q)
         return q @ kq, kq
 
+    def slopes(p: Tensor, data: Data) -> tuple[Tensor, Tensor, Tensor]:
+        loss, kq = discrepancy(p, data)
+        return loss, 2 * kq, kq
+
     def value(theta: Tensor, data: Data) -> Tensor:
-        groups = merged(n, angle_table(n, depth, theta))
-        states = Rows(groups[0].new_empty(3, 2**n), n)
-        last = evolve(by_layer(groups), data["permutation"], states)
-        return discrepancy(states.each[last], data)[0]
+        return circuit.value(theta, data, lambda p, data: discrepancy(p, data)[0])
 
     def gradient(theta: Tensor, data: Data) -> tuple[Tensor, Tensor]:
-        fixed = constants(n, depth, theta.device, theta.dtype)
-        table = angle_table(n, depth, theta)
-        groups = merged(n, table)
-        with kept.lent((2, depth + 3, 2**n), groups[0]) as memory:
-            states, cotangents = (Rows(half, n) for half in memory.unbind())
-            last = evolve(by_layer(groups), data["permutation"], states)
-            loss, kq = discrepancy(states.each[last], data)
-            torch.mul(states.each[last].conj(), 2 * kq, out=cotangents.each[last])
-            pull_back(by_layer([group.mT for group in groups]), data["permutation"], cotangents)
-            moments = overlaps(n, states.all[: depth + 1], cotangents.all[: depth + 1], fixed)
-        return loss, (axes(table) * moments.unsqueeze(-2)).sum(dim=-1).flatten()[fixed.slots]
+        loss, theta_bar, _ = circuit.gradient(theta, data, slopes)
+        return loss, theta_bar
 
     return Expert(value, gradient)

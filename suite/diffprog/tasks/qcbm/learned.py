@@ -13,8 +13,12 @@ from diffprog.drawing import style
 from diffprog.drawing.learned import Learned
 from diffprog.drawing.shown import bins
 from diffprog.spec import Array, Arrays, Case
+from diffprog.tasks.qcbm import patterns
+from diffprog.tasks.qcbm.patterns import Player
 
 _SHOWN = 24
+_QUICK = 14
+"""Qubits of a circuit that a picture may simulate."""
 
 
 def valid_fraction(distribution: Array, target: Array) -> float:
@@ -25,6 +29,8 @@ def valid_fraction(distribution: Array, target: Array) -> float:
 def picture(case: Case, inputs: Arrays, learned: Sequence[Learned]) -> tuple[Figure | None, str]:
     config = tasks.get(case.task).configure(case.variant, case.size)
     target = inputs["target"]
+    if config.hidden:
+        return _game(case, (config.rows, config.columns), inputs, learned)
     rows = len(learned) if config.rows else 0
     figure = style.figure(3.2 + 0.95 * rows)
     parts: Any = figure.subfigures(1 + rows, 1, height_ratios=[3.2] + [0.95] * rows)
@@ -36,6 +42,37 @@ def picture(case: Case, inputs: Arrays, learned: Sequence[Learned]) -> tuple[Fig
     if config.rows:
         caption += f"; below, {_SHOWN} samples of each from the same random numbers, framed red where no target"
     return figure, caption + "."
+
+
+def _start(case: Case, inputs: Arrays) -> Player | None:
+    """Where the game began, as the reference computes it; None where that takes long."""
+    task = tasks.get(case.task)
+    config = task.configure(case.variant, case.size)
+    if config.qubits > _QUICK or not {"params", "spins", "permutation"} <= inputs.keys():
+        return None
+    functions = tasks.functions(case.task, "numpy", config, task.reference_method(case.variant))
+    found = functions.outputs(inputs["params"], inputs)
+    return Player("before: as drawn", "", found["distribution"], found["discriminator"])
+
+
+def _game(case: Case, shape: tuple[int, int], inputs: Arrays, learned: Sequence[Learned]) -> tuple[Figure | None, str]:
+    target = inputs["target"]
+    figure = style.figure(4.6 + 0.95 * len(learned))
+    parts: Any = figure.subfigures(1 + len(learned), 1, height_ratios=[4.6] + [0.95] * len(learned))
+    players = []
+    for one in learned:
+        p = one.arrays["distribution"]
+        told = f"{one.name}:\ntotal variation {patterns.total_variation(p, target):.1g}"
+        players.append(Player(told, one.fit.backend, p, one.arrays["discriminator"]))
+    patterns.draw(parts[0], shape, target, players, _start(case, inputs))
+    for part, one in zip(parts[1:], learned, strict=True):
+        _samples(part, case.seed, shape, target, one)
+    caption = (
+        "the trained circuits over the patterns of the data, and below how far the discriminators hold each for data "
+        f"(of all others the mean over those that the circuit makes): it is over where D = ½; then {_SHOWN} samples "
+        "of each from the same random numbers, framed red where no target."
+    )
+    return figure, caption
 
 
 def _distributions(figure: SubFigure, target: Array, learned: Sequence[Learned]) -> None:

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from diffprog.circuits import tables
-from diffprog.circuits.states_jax import angle_table, entangle, evolve, layers_of, probabilities, rotate, sweep_back
+from diffprog.circuits.states_jax import probabilities, rotate
 from diffprog.spec import Functions
-from diffprog.tasks.qcbm import kernel
+from diffprog.tasks.qcbm import adversarial_jax, kernel, machine_jax
+from diffprog.tasks.qcbm.machine_jax import Data
 from diffprog.tasks.qcbm.problem import QcbmConfig
-
-Data = dict[str, Array]
 
 
 def kernel_product(config: QcbmConfig, sigmas: Array, q: Array) -> Array:
@@ -36,11 +34,11 @@ def kernel_product(config: QcbmConfig, sigmas: Array, q: Array) -> Array:
 
 def build(config: QcbmConfig, method: str) -> Functions:
     """The task's functions on JAX arrays, all of them traceable in (theta, data)."""
-    n, depth = config.qubits, config.depth
-    slots = tables.angle_slots(n, depth)
+    return adversarial_jax.build(config, method) if config.hidden else discrepancies(config, method)
 
-    def distribution(theta: Array, data: Data) -> Array:
-        return probabilities(evolve(layers_of(angle_table(n, depth, theta)), data["permutation"]))
+
+def discrepancies(config: QcbmConfig, method: str) -> Functions:
+    """The loss is the maximum mean discrepancy."""
 
     def discrepancy(p: Array, data: Data) -> tuple[Array, Array]:
         """L = qᵀKq and Kq, q = p − π."""
@@ -49,37 +47,24 @@ def build(config: QcbmConfig, method: str) -> Functions:
         return q @ kq, kq
 
     def value(theta: Array, data: Data) -> Array:
-        return discrepancy(distribution(theta, data), data)[0]
+        return discrepancy(machine_jax.distribution(config, theta, data), data)[0]
 
     def adjoint(theta: Array, data: Data) -> tuple[Array, Array]:
         """Un-applies the gates from ψ and λ = (dL/dp) ∘ ψ together; dL = 2 Re <λ|dψ> = m · Im tr(σ R) dθ."""
-        table, gather = angle_table(n, depth, theta), data["permutation"]
-        layers = layers_of(table)
-        psi = evolve(layers, gather)
+        psi, back = machine_jax.forwards(config, theta, data)
         loss, kq = discrepancy(probabilities(psi), data)
-        pair = jnp.stack([psi, 2 * kq * psi])
-        return loss, sweep_back(table, layers, gather, pair).ravel()[slots]
+        return loss, back(2 * kq * psi)
 
     def parameter_shift(theta: Array, data: Data) -> tuple[Array, Array]:
-        """dL/dθ_k = (Kq) · (p(θ + π/2 e_k) − p(θ − π/2 e_k)), from 2P circuits, a chunk of them at a time."""
-        loss, kq = discrepancy(distribution(theta, data), data)
-
-        def component(k: Array) -> Array:
-            plus, minus = theta.at[k].add(jnp.pi / 2), theta.at[k].add(-jnp.pi / 2)
-            return (distribution(plus, data) - distribution(minus, data)) @ kq
-
-        pairs = tables.circuits_at_once(n, depth, theta.dtype.itemsize) // 2
-        gradient = jax.lax.map(component, jnp.arange(theta.size), batch_size=min(pairs, theta.size))
-        return loss, gradient
+        """dL/dθ_k = (Kq) · (p(θ + π/2 e_k) − p(θ − π/2 e_k)), from 2P circuits."""
+        loss, kq = discrepancy(machine_jax.distribution(config, theta, data), data)
+        return loss, machine_jax.shifted(config, theta, data, kq)
 
     def outputs(theta: Array, data: Data) -> Data:
-        return {"distribution": distribution(theta, data)}
+        return {"distribution": machine_jax.distribution(config, theta, data)}
 
     def work(theta: Array, data: Data) -> dict[str, int]:
-        tally, gather = tables.Tally(), data["permutation"]
-        with jax.disable_jit():  # the scan's body then really runs once a layer
-            evolve(layers_of(angle_table(n, depth, theta)), gather, tally.rotating(rotate), tally.entangling(entangle))
-        return tally.work(theta.size, slots.size, np.asarray(data["cnots"]), np.asarray(gather))
+        return machine_jax.work(config, theta, data, theta.size)
 
     gradients = {"reverse": jax.value_and_grad(value), "adjoint": adjoint, "parameter_shift": parameter_shift}
     return Functions(value, gradients[method], outputs, work, "jit", value if method == "reverse" else None)

@@ -10,10 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from diffprog import tasks
+from diffprog.circuits import tables
 from diffprog.drawing import style
 from diffprog.drawing.shown import Shown, bins, largest
 from diffprog.errors import UsageError
 from diffprog.spec import Array, Arrays, Case
+from diffprog.tasks.qcbm import patterns, problem
+from diffprog.tasks.qcbm.patterns import Player
 
 OUTPUT = "distribution"
 """What it needs of a cell's arrays."""
@@ -29,14 +32,27 @@ def picture(case: Case, inputs: Arrays, shown: Sequence[Shown]) -> Figure | None
         return None
     qubits = int(target.size).bit_length() - 1
     shape = _pixels(case)
-    figure = style.figure(6.4 + (2.4 if shape else 0))
+    game = bool(shape) and all("discriminator" in one.arrays for one in shown)
+    heights = [4.4 if game else 3.2, 3.0] + ([2.4] if shape else [])
+    figure = style.figure(sum(heights))
     figure.suptitle(f"{case.key}: {qubits} qubits, at the drawn parameters (not trained)", fontsize=11)
-    parts: Any = figure.subfigures(3 if shape else 2, 1, height_ratios=[3.2, 3, 2.4] if shape else [3.2, 3])
-    _distributions(parts[0].subplots(), target, shown)
-    _gradient(parts[1], parts[1].subplots(), case, qubits, shown[0])
+    parts: Any = figure.subfigures(len(heights), 1, height_ratios=heights)
+    if shape and game:
+        patterns.draw(parts[0], shape, target, [_player(one, shown[0]) for one in shown])
+        circuit, weights = parts[1].subplots(1, 2, width_ratios=[2, 1])
+        _weights(parts[1], weights, case, shown[0])
+    else:
+        _distributions(parts[0].subplots(), target, shown)
+        circuit = parts[1].subplots()
+    _gradient(parts[1], circuit, case, qubits, shown[0])
     if shape:
         _images(parts[2], shape, target, distribution)
     return figure
+
+
+def _player(one: Shown, reference: Shown) -> Player:
+    name = one.beside(reference, "distribution").replace(": ", ":\n", 1)
+    return Player(name, one.backend, one.arrays["distribution"], one.arrays["discriminator"])
 
 
 def _distributions(axes: Axes, target: Array, shown: Sequence[Shown]) -> None:
@@ -70,7 +86,12 @@ def _layers(case: Case, gradient: Array, qubits: int) -> list[Array] | None:
     """The gradient by layer, each of shape (qubits, gates), or None if the layout is of another kind."""
     try:
         task = tasks.get(case.task)
-        blocks = task.layout(task.configure(case.variant, case.size)).split(gradient).values()
+        config = task.configure(case.variant, case.size)
+        if config.hidden:  # the angles come first, in one block
+            gradient, layout = gradient[: problem.angles(config)], tables.layout(config.qubits, config.depth)
+        else:
+            layout = task.layout(config)
+        blocks = layout.split(gradient).values()
     except (ImportError, UsageError, ValueError):
         return None
     layers = [layer for block in blocks for layer in (block if block.ndim == 3 else [block])]
@@ -101,6 +122,33 @@ def _gradient(figure: SubFigure, axes: Axes, case: Case, qubits: int, one: Shown
     axes.set_xlabel("layer; within it one column a rotation gate, in the circuit's order")
     axes.set_ylabel("qubit")
     figure.colorbar(mesh, ax=axes, label="∂L/∂θ (per radian)", pad=0.01)
+
+
+def _weights(figure: SubFigure, axes: Axes, case: Case, one: Shown) -> None:
+    """The gradient by the discriminator's weights: a column a hidden unit."""
+    gradient = one.arrays.get("gradient")
+    if gradient is None:
+        axes.set_axis_off()
+        return
+    task = tasks.get(case.task)
+    blocks = task.layout(task.configure(case.variant, case.size)).split(gradient)
+    matrix = np.vstack([blocks["W1"].T, blocks["b1"], blocks["W2"]])
+    limit, inputs = largest(matrix), len(matrix) - 2
+    mesh = axes.pcolormesh(
+        np.arange(matrix.shape[1] + 1) - 0.5,
+        np.arange(len(matrix) + 1) - 0.5,
+        matrix,
+        cmap="PuOr",
+        vmin=-limit,
+        vmax=limit,
+    )
+    axes.axhline(inputs - 0.5, color="#666666", linewidth=0.8)
+    step = max(1, inputs // 10)
+    axes.set_yticks([*range(0, inputs, step), inputs, inputs + 1], [*map(str, range(0, inputs, step)), "b₁", "W₂"])
+    axes.tick_params(length=0)
+    axes.set_xlabel("hidden unit")
+    axes.set_ylabel("W₁, by qubit")
+    figure.colorbar(mesh, ax=axes, label="∂L/∂weight", pad=0.02)
 
 
 def _images(figure: SubFigure, shape: tuple[int, int], target: Array, distribution: Array) -> None:

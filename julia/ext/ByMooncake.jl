@@ -60,6 +60,7 @@ varying(::typeof(DiffProgTasks.multiply)) = (1, 2)
 varying(::typeof(DiffProgTasks.probabilities)) = (2,)
 varying(::typeof(DiffProgTasks.product)) = (2,)
 varying(::typeof(DiffProgTasks.circuit_energy)) = (2,)
+varying(::typeof(DiffProgTasks.label_chances)) = (2,)
 varying(::typeof(DiffProgTasks.combine)) = (1, 3)
 
 const Anywhere = Union{
@@ -71,6 +72,7 @@ const Anywhere = Union{
     typeof(DiffProgTasks.probabilities),
     typeof(DiffProgTasks.product),
     typeof(DiffProgTasks.circuit_energy),
+    typeof(DiffProgTasks.label_chances),
     typeof(DiffProgTasks.combine),
     typeof(activated),
 }

@@ -89,7 +89,7 @@ def ring(qubits: int) -> Array:
 
 
 def circuit_bytes(qubits: int, depth: int, itemsize: int, samples: int = 1) -> int:
-    """What one circuit of a batch holds: some eight states a sample, and twice the merged matrices of all its layers."""
+    """What one circuit of a batch holds: eight states a sample or so, and twice the merged matrices of its layers."""
     matrices = (depth + 1) * sum(1 << 2 * len(group) for group in groups(qubits))
     return 2 * itemsize * (8 * (samples << qubits) + 2 * matrices)
 

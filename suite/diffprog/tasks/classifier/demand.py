@@ -21,7 +21,7 @@ def layer(config: ClassifierConfig) -> int:
 
 
 def circuit(config: ClassifierConfig) -> int:
-    """For each amplitude: layer 0 turns a real image, of |0…0> it makes a product state; then d layers, the last for ℓ."""
+    """For each amplitude: layer 0 turns a real image, |0…0> becomes a product state; then d layers, the last for ℓ."""
     first = 1 + ROTATION * (config.qubits - 1) if config.uploads_images else 0
     return first + (config.depth - 1) * layer(config) + LAST
 

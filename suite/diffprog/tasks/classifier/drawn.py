@@ -41,7 +41,9 @@ def matrix(axes: Axes, counts: Array, title: str) -> None:
     axes.imshow(counts, cmap="Greys", vmin=0, vmax=1.6 * counts.max())
     for (row, column), number in np.ndenumerate(counts):
         wrong = row != column and number > 0
-        axes.text(column, row, str(number), ha="center", va="center", fontsize=13, color=style.ALARM if wrong else "#222222")
+        axes.text(
+            column, row, str(number), ha="center", va="center", fontsize=13, color=style.ALARM if wrong else "#222222"
+        )
     axes.set(title=title, xlabel="taken for", ylabel="is", xticks=(0, 1), yticks=(0, 1))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -70,7 +72,7 @@ def over_the_plane(config: ClassifierConfig, theta: Array, inputs: Arrays) -> tu
 
 
 def plane(axes: Axes, config: ClassifierConfig, theta: Array, inputs: Arrays) -> Any:
-    """p over the plane in colours, with the line where it is ½."""
+    """The plane in the colours of p, with the line where it is ½."""
     x, y, p = over_the_plane(config, theta, inputs)
     mesh = axes.pcolormesh(x, y, p, cmap="PuOr", vmin=0, vmax=1, alpha=0.75, rasterized=True)
     axes.set(xlabel="x₁ (radians)", ylabel="x₂ (radians)", aspect="equal")
@@ -81,8 +83,9 @@ def points(axes: Axes, where: Array, labels: Array, chances: Array, *, held: boo
     """Points by label: discs, or triangles for those that are held out; the mistaken ones ringed red."""
     for label, colour in enumerate(COLOURS):
         chosen = where[labels == label]
-        marker: dict[str, Any] = {"marker": "^" if held else "o", "s": 16 if held else 22}
-        axes.scatter(*chosen.T, color=colour, edgecolors="white", linewidths=0.5, **marker,
-                     label=f"label {label}{', held out' if held else ''}")  # fmt: skip
+        axes.scatter(
+            chosen[:, 0], chosen[:, 1], s=16 if held else 22, marker="^" if held else "o", color=colour,
+            edgecolors="white", linewidths=0.5, label=f"label {label}{', held out' if held else ''}",
+        )  # fmt: skip
     wrong = where[(chances > 0.5) != (labels > 0.5)]
-    axes.scatter(*wrong.T, s=90, facecolors="none", edgecolors=style.ALARM, linewidths=1.4)
+    axes.scatter(wrong[:, 0], wrong[:, 1], s=90, facecolors="none", edgecolors=style.ALARM, linewidths=1.4)

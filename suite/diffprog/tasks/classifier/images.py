@@ -1,7 +1,7 @@
 """Handwritten digits as amplitudes: scikit-learn's zeros and ones, at four resolutions.
 
-Source: Alpaydin, Kaynak, "Optical recognition of handwritten digits", UCI machine learning repository (1998): 8x8 pixels
-of 17 grey levels; 178 zeros and 182 ones.
+Source: Alpaydin, Kaynak, "Optical recognition of handwritten digits", UCI machine learning repository (1998): 8x8
+pixels of 17 grey levels; 178 zeros and 182 ones.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def zeros_and_ones() -> tuple[Array, Array, Array, Array]:
 
 
 def interpolation(side: int) -> Array:
-    """(side, 8), by which 8 values become ``side``: linear between the centres of pixels, constant beyond the outer two.
+    """(side, 8), by which 8 values become ``side``: linear between centres of pixels, constant beyond the outer two.
 
     Pixel j of ``side`` has its centre at (j + ½)/side, so it reads the 8 values at 8 (j + ½)/side − ½.
     """
@@ -64,7 +64,7 @@ def moved(images: Array, steps: Array) -> Array:
 
 
 def amplitudes(images: Array) -> Array:
-    """Pixels (B, side, side) as amplitudes (B, side²) of norm 1, row after row: the first row is at the first indices."""
+    """Pixels (B, side, side) as amplitudes (B, side²) of norm 1, row after row, the first row at the first indices."""
     flat = images.reshape(len(images), -1)
     return np.asarray(flat / np.linalg.norm(flat, axis=1, keepdims=True))
 

@@ -37,14 +37,17 @@ def picture(case: Case, inputs: Arrays, learned: Sequence[Learned]) -> tuple[Fig
             left.plot([], color=style.colour(one.fit.backend), label=_told(one, inputs))
         figure.colorbar(mesh, ax=left, orientation="horizontal", location="top", shrink=0.6, aspect=40).set_label("p")
         figure.legend(fontsize=8, loc="outside lower left", ncols=2)
-        return figure, f"p over the plane and the line p = ½ of each backend; mistaken points ringed; counts of {best.name}."
+        return (
+            figure,
+            f"p over the plane and the line p = ½ of each backend; mistaken points ringed; counts of {best.name}.",
+        )
     _held_out(left, inputs, learned)
     chosen = drawn.least_certain(unseen, inputs["held_labels"], _IMAGES)
     wrong = int(((unseen > 0.5) != (inputs["held_labels"] > 0.5)).sum())
-    parts[1].suptitle(f"held-out images that {best.name} is least sure of; mistaken: {wrong}", x=0.005, ha="left", fontsize=9)
-    drawn.images(
-        parts[1], inputs["held_images"][chosen], unseen[chosen], inputs["held_labels"][chosen], config.side
+    parts[1].suptitle(
+        f"held-out images that {best.name} is least sure of; mistaken: {wrong}", x=0.005, ha="left", fontsize=9
     )
+    drawn.images(parts[1], inputs["held_images"][chosen], unseen[chosen], inputs["held_labels"][chosen], config.side)
     return figure, f"p of the images that are held out, by backend; confusions and images of {best.name}."
 
 

@@ -92,9 +92,9 @@ def layout(config: ClassifierConfig) -> Layout:
 def draw(config: ClassifierConfig, seed: int) -> Arrays:
     """Inputs of a case.
 
-    ``params`` (P,) is uniform on [0, 2π). ``images`` (B, 2ⁿ), real amplitudes of norm 1, or ``points`` (B, 2), angles in
-    radians; ``labels`` (B,), 0.0 or 1.0; ``held_images`` or ``held_points`` and ``held_labels``, which the loss does not
-    see and no seed changes; ``cnots`` (m, 2) and ``permutation`` (2ⁿ,), int64, the same CNOTs as one gather.
+    ``params`` (P,) is uniform on [0, 2π). ``images`` (B, 2ⁿ), real amplitudes of norm 1, or ``points`` (B, 2), angles
+    in radians; ``labels`` (B,), 0.0 or 1.0; ``held_images`` or ``held_points`` and ``held_labels``, which the loss does
+    not see and no seed changes; ``cnots`` (m, 2) and ``permutation`` (2ⁿ,), int64, the same CNOTs as one gather.
     """
     rng = np.random.default_rng([seed, _STREAM])
     if config.uploads_images:
@@ -122,7 +122,7 @@ def describe(config: ClassifierConfig) -> str:
 
 
 def work(config: ClassifierConfig) -> dict[str, int]:
-    """Gates of the circuit that one sample passes through, and samples. What a method repeats is the method's affair."""
+    """Gates of the circuit that a sample passes through, and samples. What a method repeats is the method's affair."""
     n, layers, rotations = config.qubits, config.depth + 1, layout(config).size
     counts = {
         "parameters": rotations,

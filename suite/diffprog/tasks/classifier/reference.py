@@ -18,8 +18,9 @@ import numpy as np
 from diffprog.circuits import tables
 from diffprog.circuits.states import entangle, evolve, layers_of, rotate, sweep_back
 from diffprog.spec import Array, Arrays, Functions
-from diffprog.tasks.classifier import samples, second
 from diffprog.tasks.classifier.problem import ClassifierConfig
+from diffprog.tasks.classifier.samples import chances, flat, likelihood, rotating, start, table_of, unrotating
+from diffprog.tasks.classifier.second import cotangent, hvp, jvp
 
 
 def build(config: ClassifierConfig, method: str) -> Functions:
@@ -29,28 +30,28 @@ def build(config: ClassifierConfig, method: str) -> Functions:
 
     def final(theta: Array, given: Array, gather: Array) -> Array:
         """The states (..., B, 2ⁿ) of θ (..., P) after the circuit."""
-        begun = samples.start(config, given)
+        begun = start(config, given)
         begun = np.broadcast_to(begun, (*theta.shape[:-1], *begun.shape))
-        layers, rotations = layers_of(samples.table_of(config, theta), parts), samples.rotating(config, given)
+        layers, rotations = layers_of(table_of(config, theta), parts), rotating(config, given)
         (states,) = deque(evolve(layers, gather, rotations, start=begun), maxlen=1)
         return states
 
     def likelihoods(theta: Array, data: Arrays) -> Array:
-        return samples.likelihood(final(theta, data[config.source], data["permutation"]), data["labels"])
+        return likelihood(final(theta, data[config.source], data["permutation"]), data["labels"])
 
     def value(theta: Array, data: Arrays) -> Array:
         return np.asarray(-np.log(likelihoods(theta, data)).mean(axis=-1))
 
     def reverse(theta: Array, data: Arrays) -> tuple[Array, Array]:
         """Carries λ = −(w/ℓB) ∘ ψ backwards: dL = 2 Re <λ|dψ>. ψ is kept, or un-applied as λ is (``adjoint``)."""
-        table, gather, given = samples.table_of(config, theta), data["permutation"], data[config.source]
-        layers, begun = layers_of(table, parts), samples.start(config, given)
-        steps = evolve(layers, gather, samples.rotating(config, given), start=begun)
+        table, gather, given = table_of(config, theta), data["permutation"], data[config.source]
+        layers, begun = layers_of(table, parts), start(config, given)
+        steps = evolve(layers, gather, rotating(config, given), start=begun)
         kept = deque(steps, maxlen=1 if method == "adjoint" else None)
-        likely = samples.likelihood(kept[-1], data["labels"])
-        bar = second.cotangent(kept[-1], data["labels"], likely)
-        slopes = sweep_back(table, layers, gather, kept, bar, samples.unrotating(config, given))
-        return np.asarray(-np.log(likely).mean()), samples.flat(config, slopes)
+        likely = likelihood(kept[-1], data["labels"])
+        bar = cotangent(kept[-1], data["labels"], likely)
+        slopes = sweep_back(table, layers, gather, kept, bar, unrotating(config, given))
+        return np.asarray(-np.log(likely).mean()), flat(config, slopes)
 
     def parameter_shift(theta: Array, data: Arrays) -> tuple[Array, Array]:
         """dℓ/dθ_k = ½(ℓ(θ + π/2 e_k) − ℓ(θ − π/2 e_k)), and dL = −mean dℓ/ℓ. A chunk of batches at a time."""
@@ -67,13 +68,13 @@ def build(config: ClassifierConfig, method: str) -> Functions:
 
     def outputs(theta: Array, data: Arrays) -> Arrays:
         known, unseen = (data[name] for name in (config.source, f"held_{config.source}"))
-        chances = [samples.chances(final(theta, given, data["permutation"]))[:, 0] for given in (known, unseen)]
-        return {"probabilities": chances[0], "held_out": chances[1]}
+        p, held_out = (chances(final(theta, given, data["permutation"]))[:, 0] for given in (known, unseen))
+        return {"probabilities": p, "held_out": held_out}
 
     def work(theta: Array, data: Arrays) -> dict[str, int]:
         tally, encoded, given = tables.Tally(), tables.Tally(), data[config.source]
-        rotations = samples.rotating(config, given, encoded.rotating(rotate))
-        layers, begun = layers_of(samples.table_of(config, theta), parts), samples.start(config, given)
+        rotations = rotating(config, given, encoded.rotating(rotate))
+        layers, begun = layers_of(table_of(config, theta), parts), start(config, given)
         steps = evolve(layers, data["permutation"], tally.rotating(rotations), tally.entangling(entangle), begun)
         (states,) = deque(steps, maxlen=1)
         found = tally.work(theta.size, theta.size, data["cnots"], data["permutation"]) | {"samples": len(states)}
@@ -82,5 +83,5 @@ def build(config: ClassifierConfig, method: str) -> Functions:
     if method != "reverse":
         gradient = parameter_shift if method == "parameter_shift" else reverse
         return Functions(value, gradient, outputs, work, made_with="hand")
-    jvp, hvp = (partial(rule, config) for rule in (second.jvp, second.hvp))
-    return Functions(value, reverse, outputs, work, made_with="hand", jvp=jvp, hvp=hvp)
+    forward, twice = (partial(rule, config) for rule in (jvp, hvp))
+    return Functions(value, reverse, outputs, work, made_with="hand", jvp=forward, hvp=twice)

@@ -76,12 +76,12 @@ def halves(states: Array) -> Array:
 
 
 def chances(states: Array) -> Array:
-    """p and 1 − p, each a sum of squares: (..., B, 2)."""
+    """What p and 1 − p are, each a sum of squares: (..., B, 2)."""
     return np.asarray(probabilities(halves(states)).sum(axis=-1))
 
 
 def weights(labels: Array) -> Array:
-    """y and 1 − y: (B, 2)."""
+    """What y and 1 − y are: (B, 2)."""
     return np.stack([labels, 1 - labels], axis=-1)
 
 

@@ -85,12 +85,12 @@ def halves(states: Tensor) -> Tensor:
 
 
 def chances(states: Tensor) -> Tensor:
-    """p and 1 − p, each a sum of squares: (..., B, 2)."""
+    """What p and 1 − p are, each a sum of squares: (..., B, 2)."""
     return probabilities(halves(states)).sum(dim=-1)
 
 
 def weights(labels: Tensor) -> Tensor:
-    """y and 1 − y: (B, 2)."""
+    """What y and 1 − y are: (B, 2)."""
     return torch.stack([labels, 1 - labels], dim=-1)
 
 

@@ -425,7 +425,7 @@ def test_moons_are_two_half_circles() -> None:
         ({"qubits": 12}, "4, 8, 16 or 32 pixels a side, not 64"),
     ],
 )
-def test_numbers_that_make_no_problem_are_refused(changes: dict[str, int], told: str) -> None:
+def test_numbers_that_make_no_problem_are_refused(changes: dict[str, Any], told: str) -> None:
     with pytest.raises(UsageError, match=told):
         replace(DIGITS, **changes)
     with pytest.raises(UsageError, match="no variant"):

@@ -11,7 +11,7 @@ import pytest
 from diffprog import tasks
 from diffprog.circuits import tables
 from diffprog.declaration import Demand, Task
-from diffprog.spec import SIZES
+from diffprog.spec import SIZES, Array
 from diffprog.tasks.classifier import demand as classifier
 from diffprog.tasks.eigensolver import demand as eigensolver
 from diffprog.tasks.eigensolver import hamiltonian
@@ -212,10 +212,12 @@ def test_a_classifier_that_takes_so_many_operations_is_right(variant: str) -> No
     table[tables.angle_slots(n, config.depth) if digits else slice(None)] = theta
     angles, gather, basis = table.reshape(config.depth + 1, n, 3), inputs["permutation"], np.arange(size)
     spins = 1 - 2 * (basis[:, None] >> np.arange(n) & 1)
-    phases = lambda each: np.exp(-0.5j * (spins @ each))  # noqa: E731
     flops, total = 0, 0.0
 
-    def turned(state: Any, each: Any) -> Any:
+    def phases(each: Array) -> Array:
+        return np.asarray(np.exp(-0.5j * (spins @ each)))
+
+    def turned(state: Array, each: Array) -> Array:
         for q, angle in enumerate(each):
             state = (state - 1j * np.tan(angle / 2) * state[basis ^ 1 << q]) * np.cos(angle / 2)
         return state

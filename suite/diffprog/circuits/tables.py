@@ -54,7 +54,8 @@ def permutation(cnots: Array, qubits: int) -> Array:
 @cache
 def groups(qubits: int) -> tuple[range, ...]:
     """The qubits cut into consecutive groups of nearly equal size, the least significant first."""
-    edges = np.linspace(0, qubits, math.ceil(qubits / LARGEST_GROUP) + 1).round().astype(int).tolist()
+    count = math.ceil(qubits / LARGEST_GROUP)
+    edges = [round(qubits * k / count) for k in range(count + 1)]  # in numbers that PyTorch's compiler sees through
     return tuple(range(a, b) for a, b in pairwise(edges))
 
 

@@ -42,10 +42,8 @@ def table_of(config: ClassifierConfig, theta: Tensor) -> Tensor:
 
 def start(config: ClassifierConfig, samples: Tensor) -> Tensor:
     """The states (B, 2ⁿ) before the first layer: the images, or |0…0>."""
-    kind = samples.dtype.to_complex()
-    if config.uploads_images:
-        return samples.to(kind)
-    return zeros((len(samples), 1 << config.qubits), samples.new_empty(0, dtype=kind))
+    begun = samples if config.uploads_images else zeros((len(samples), 1 << config.qubits), samples)
+    return torch.complex(begun, torch.zeros_like(begun))
 
 
 def rotating(config: ClassifierConfig, samples: Tensor, encode: Rotate = rotate) -> Rotate:

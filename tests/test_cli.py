@@ -79,7 +79,7 @@ def test_list_names_all_there_is() -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--task", "flwo"], "there is no task 'flwo'; there are: eigensolver, flow, qcbm, trg, vqe"),
+        (["--task", "flwo"], "there is no task 'flwo'; there are: classifier, eigensolver, flow, qcbm, trg, vqe"),
         (["--backend", "numpy,tensorflow"], "there is no backend 'tensorflow'"),
         (["--size", "huge"], "there is no size 'huge'; there are: tiny, small, medium, large"),
         (["--precision", "float16"], "there is no precision 'float16'"),

@@ -17,9 +17,13 @@ VARIANTS = {
     "qcbm": ("gaussian",),
     "trg": ("classic",),
     "vqe": ("maxcut",),
+    "classifier": ("digits",),
 }
 """What compiles fastest; all of them with --thorough."""
-LONG = {("jax", "trg"), ("jax", "qcbm"), ("jax", "vqe"), ("julia", "trg"), ("julia", "flow"), ("julia", "vqe")}
+LONG = {
+    *(("jax", task) for task in ("trg", "qcbm", "vqe", "classifier")),
+    *(("julia", task) for task in ("trg", "flow", "vqe", "classifier")),
+}
 """A minute or more even so: with --thorough too. Their own tests have them, engine by engine."""
 SLOW = ("compile", "mooncake")
 """Minutes of compilation: only with --thorough (nox -s engines)."""

@@ -63,7 +63,9 @@ def test_inputs_are_the_same_bit_for_bit(name: str, size: str) -> None:
 
 
 def test_unknown_names_are_told() -> None:
-    with pytest.raises(UsageError, match="no task 'flwo'; the tasks are: eigensolver, flow, qcbm, trg, vqe"):
+    with pytest.raises(
+        UsageError, match="no task 'flwo'; the tasks are: classifier, eigensolver, flow, qcbm, trg, vqe"
+    ):
         tasks.get("flwo")
     with pytest.raises(UsageError, match="no variant 'x'"):
         tasks.get("flow").check(variant="x")

@@ -61,6 +61,7 @@ varying(::typeof(DiffProgTasks.probabilities)) = (2,)
 varying(::typeof(DiffProgTasks.product)) = (2,)
 varying(::typeof(DiffProgTasks.payoff)) = (2, 3)
 varying(::typeof(DiffProgTasks.circuit_energy)) = (2,)
+varying(::typeof(DiffProgTasks.label_chances)) = (2,)
 varying(::typeof(DiffProgTasks.combine)) = (1, 3)
 
 const Anywhere = Union{
@@ -73,6 +74,7 @@ const Anywhere = Union{
     typeof(DiffProgTasks.product),
     typeof(DiffProgTasks.payoff),
     typeof(DiffProgTasks.circuit_energy),
+    typeof(DiffProgTasks.label_chances),
     typeof(DiffProgTasks.combine),
     typeof(activated),
 }

@@ -17,5 +17,5 @@ end
 end
 
 @testset "unknown task" begin
-    @test_throws "there are: eigensolver, flow, qcbm, trg, vqe" build("flaw", "discrete", (;), (;))
+    @test_throws "there are: classifier, eigensolver, flow, qcbm, trg, vqe" build("flaw", "discrete", (;), (;))
 end

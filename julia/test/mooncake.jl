@@ -53,6 +53,7 @@ moved(x::Tuple, t, ẋ) = map((x, ẋ) -> moved(x, t, ẋ), x, ẋ)
     (BY_MOONCAKE.activated, 4, (DiffProgTasks.HyperbolicTangent(), randn(Xoshiro(2), 3, 2), ones(3), ones(3))),
     (DiffProgTasks.probabilities, 2, (last(DiffProgTasks.objective(MACHINE)).circuit, randn(Xoshiro(4), nparameters(MACHINE)))),
     (DiffProgTasks.product, 2, (MACHINE.kernel, randn(Xoshiro(5), 4))),
+    (DiffProgTasks.label_chances, 2, (last(DiffProgTasks.objective(first(classifying("reuploading")))).circuit, randn(Xoshiro(4), 36))),
 )
     x, rng = arguments[k], Xoshiro(6)
     ẋ = random(rng, x)

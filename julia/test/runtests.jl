@@ -27,6 +27,7 @@ end
     @testset "qcbm" include("qcbm.jl")
     @testset "trg" include("trg.jl")
     @testset "vqe" include("vqe.jl")
+    @testset "classifier" include("classifier.jl")
     @testset "bridge" include("bridge.jl")
     @testset "engines" include("engines.jl")
     @testset "fit" include("fit.jl")

@@ -186,6 +186,10 @@ def _fewer(right: Answer) -> Iterator[Arrays]:
             theta, angles = right.theta.copy(), (3 * right.config.depth + 1) * right.config.qubits
             theta[angles - 2 * right.config.qubits : angles] = 0
             yield right.by(_reference(right), theta)
+        case "classifier":  # the last layer of rotations does nothing: its angles are zero
+            theta = right.theta.copy()
+            theta[-right.task.layout(right.config).blocks[-1].size :] = 0
+            yield right.by(_reference(right), theta)
         case "vqe":  # the last mixer or layer of rotations does nothing
             theta = right.theta.copy()
             theta[-1 if right.config.alternating else -2 * right.config.qubits :] = 0
@@ -425,6 +429,40 @@ IN_CODE: dict[str, dict[str, list[tuple[str, str]]]] = {
         ],
         "transposed factor": [("b_bar = b_bar.transpose(0, 3, 1, 2, 4)", "b_bar = b_bar.transpose(0, 1, 3, 2, 4)")],
     },
+    "classifier": {
+        "missing conjugate": [
+            ("rows = [stay * plus.conj(),", "rows = [stay * plus,"),
+            ("[matrix.conj().swapaxes(-1, -2) for", "[matrix.swapaxes(-1, -2) for"),
+            ("@ cotangent.reshape(-1, size).conj()", "@ cotangent.reshape(-1, size)"),
+        ],
+        "the other label": [
+            ("return np.stack([labels, 1 - labels], axis=-1)", "return np.stack([1 - labels, labels], axis=-1)")
+        ],
+        "the wrong qubit": [
+            (
+                "return states.reshape(*states.shape[:-1], 2, -1)",
+                "return np.moveaxis(states.reshape(*states.shape[:-1], -1, 2), -1, -2)",
+            )
+        ],
+        "dropped term": [
+            ("rotate_alike(matrices, encode(own, states))", "rotate_alike(matrices, states)"),
+            ("rotate(undo, rotate_alike(adjoints, states))", "rotate_alike(adjoints, states)"),
+            (
+                "return np.asarray(scale[:, :, None] * halves(states))",
+                "scale[0] = 0\n    return np.asarray(scale[:, :, None] * halves(states))",
+            ),
+        ],
+        "in the wrong order": [
+            ("rotate_alike(matrices, encode(own, states))", "encode(own, rotate_alike(matrices, states))"),
+            ("rotate(undo, rotate_alike(adjoints, states))", "rotate_alike(adjoints, rotate(undo, states))"),
+        ],
+        "wrong sign": [("scale = -weights(labels)", "scale = weights(labels)")],
+        "a sum in the place of a mean": [("(likely * len(labels))", "likely")],
+        "the same for every sample": [
+            ("own = encoding(config, samples)", "own = encoding(config, np.broadcast_to(samples[0], samples.shape))")
+        ],
+        "transposed factor": [("[matrix.conj().swapaxes(-1, -2) for", "[matrix.conj() for")],
+    },
     "vqe": {
         "missing conjugate": [
             ("[matrix.conj().swapaxes(-1, -2) for", "[matrix.swapaxes(-1, -2) for"),
@@ -476,6 +514,12 @@ MODULES = {
         "tasks.qcbm.reference",
     ),
     "trg": ("tasks.trg.network", "tasks.trg.reference"),
+    "classifier": (
+        "circuits.states",
+        "tasks.classifier.samples",
+        "tasks.classifier.second",
+        "tasks.classifier.reference",
+    ),
     "vqe": (
         "circuits.states",
         "tasks.vqe.hamiltonian",

@@ -16,7 +16,7 @@ from tests.checker import planted
 SEEDS = {
     ("flow", "tiny"): 50, ("flow", "small"): 2, ("eigensolver", "tiny"): 60, ("eigensolver", "small"): 8,
     ("qcbm", "tiny"): 80, ("qcbm", "small"): 20, ("trg", "tiny"): 50, ("trg", "small"): 3,
-    ("vqe", "tiny"): 40, ("vqe", "small"): 4,
+    ("vqe", "tiny"): 40, ("vqe", "small"): 4, ("classifier", "tiny"): 20, ("classifier", "small"): 2,
 }  # fmt: skip
 """Of each variant, by task and size, for the reference's method; fewer where each takes longer."""
 OTHERS = {"tiny": 20, "small": 1}

@@ -11,7 +11,8 @@ import pytest
 from diffprog import tasks
 from diffprog.circuits import tables
 from diffprog.declaration import Demand, Task
-from diffprog.spec import SIZES
+from diffprog.spec import SIZES, Array
+from diffprog.tasks.classifier import demand as classifier
 from diffprog.tasks.eigensolver import demand as eigensolver
 from diffprog.tasks.eigensolver import hamiltonian
 from diffprog.tasks.qcbm import demand as qcbm
@@ -243,6 +244,58 @@ def test_an_energy_that_takes_so_many_operations_is_right(variant: str) -> None:
     assert flops == size * vqe.energy(config)
     value = tasks.functions("vqe", "numpy", config, "reverse").value(theta, inputs)
     assert (found if variant == "tfim" else -found) == pytest.approx(value, rel=1e-12)
+
+
+@pytest.mark.parametrize("variant", ["digits", "reuploading"])
+def test_a_classifier_that_takes_so_many_operations_is_right(variant: str) -> None:
+    """One phase an amplitude before each layer of Rx, whose tables are not counted; of the last layer one qubit."""
+    task = tasks.get("classifier")
+    config = replace(task.configure(variant, "tiny"), qubits=4, depth=3)
+    inputs = task.draw(config, 0)
+    theta, n, size, digits = inputs.pop("params"), config.qubits, 1 << config.qubits, config.uploads_images
+    table = np.zeros((config.depth + 1) * n * 3)
+    table[tables.angle_slots(n, config.depth) if digits else slice(None)] = theta
+    angles, gather, basis = table.reshape(config.depth + 1, n, 3), inputs["permutation"], np.arange(size)
+    spins = 1 - 2 * (basis[:, None] >> np.arange(n) & 1)
+    flops, total = 0, 0.0
+
+    def phases(each: Array) -> Array:
+        return np.asarray(np.exp(-0.5j * (spins @ each)))
+
+    def turned(state: Array, each: Array) -> Array:
+        for q, angle in enumerate(each):
+            state = (state - 1j * np.tan(angle / 2) * state[basis ^ 1 << q]) * np.cos(angle / 2)
+        return state
+
+    for x, label in zip(inputs[config.source], inputs["labels"], strict=True):
+        state = x if digits else np.eye(size)[0]
+        for layer in range(config.depth):
+            a, b, c = angles[layer].T
+            if not digits:
+                state = turned(state, np.full(n, x[0]))
+                a = a + x[1]
+                flops += (6 + 4 * n) * size if layer else 0  # the first: a product state
+            state = turned(phases(a) * state if layer or not digits else state, b)
+            if layer:
+                flops += (6 + 4 * n) * size
+            elif digits:
+                flops += (1 + 4 * (n - 1)) * size  # of a real state one product makes the imaginary part
+            state = (phases(c) * state)[gather]  # with the next layer's, which are counted there
+        a, b, _ = angles[-1, -1]
+        first, second = state.reshape(2, -1)
+        if not digits:
+            t, a = np.tan(x[0] / 2), a + x[1]
+            first, second = first - 1j * t * second, second - 1j * t * first
+        one, other = (first, second) if label == 1 else (second, first)
+        turn = -1j * np.tan(b / 2) * np.exp(1j * a * (1 if label == 1 else -1))
+        pair = one + turn * other  # r is a table too
+        likely = np.cos(b / 2) ** 2 * (pair.real**2 + pair.imag**2).sum()
+        flops += 12 * pair.size
+        total -= np.log(likely if digits else likely * np.cos(x[0] / 2) ** 2) / config.samples
+    assert flops == config.samples * size * classifier.circuit(config)
+    assert total == pytest.approx(
+        tasks.functions("classifier", "numpy", config, "reverse").value(theta, inputs), rel=1e-12
+    )
 
 
 def test_the_operator_that_is_counted_is_the_hamiltonian() -> None:

@@ -7,6 +7,7 @@ using Yao:
     AD,
     AbstractBlock,
     ArrayReg,
+    BatchedArrayReg,
     ChainBlock,
     ControlBlock,
     KronBlock,

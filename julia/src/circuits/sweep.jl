@@ -2,7 +2,10 @@
 
 # A rotation R = exp(−iθσ/2) gives dψ = −(i/2) σψ dθ right after it, so dL = Re <λ|dψ> is ½ Im <λ|σψ> dθ there.
 
-"The derivatives by the angles `θ` of `gates`; un-applies these to `ψ` and to its cotangent `λ`."
+"""
+The derivatives by the angles `θ` of `gates`; un-applies these to `ψ` and to its cotangent `λ`. Of batches it is the sum over
+all states.
+"""
 function sweep_back(gates, ψ, λ, θ)
     θ̄ = similar(θ)
     k = length(θ)
@@ -69,7 +72,7 @@ struct Circuit{G}
 end
 
 "Takes a register through a circuit."
-function run!(ψ::ArrayReg, circuit::Circuit, θ::AbstractVector)
+function run!(ψ::Union{ArrayReg,BatchedArrayReg}, circuit::Circuit, θ::AbstractVector)
     k = 0
     for gate in circuit.gates
         if gate isa CNOT

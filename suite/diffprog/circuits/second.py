@@ -23,6 +23,7 @@ import numpy as np
 from diffprog.circuits import tables
 from diffprog.circuits.states import (
     Matrices,
+    Rotate,
     adjoint_of,
     angle_table,
     axes,
@@ -31,6 +32,7 @@ from diffprog.circuits.states import (
     overlaps,
     rotate,
     summed,
+    zeros,
 )
 from diffprog.spec import Array
 
@@ -72,18 +74,25 @@ class Path(NamedTuple):
 
 
 def path(qubits: int, depth: int, theta: Array, v: Array) -> Path:
-    table, table_dot = angle_table(qubits, depth, np.stack([theta, v]))
-    parts = tables.groups(qubits)
+    return path_of(*angle_table(qubits, depth, np.stack([theta, v])))
+
+
+def path_of(table: Array, table_dot: Array) -> Path:
+    parts = tables.groups(table.shape[1])
     layers = layers_of(table, parts)
     turns = np.einsum("lqga,lqg->lqa", axes(table), table_dot)
     return Path(table, table_dot, layers, [generators(w, parts, layers[0][0].dtype) for w in turns])
 
 
-def evolve(along: Path, gather: Array) -> Iterator[tuple[Array, Array]]:
-    """ψ and ψ̇ (2ⁿ,) after each layer's rotations, starting from |0…0>."""
-    state = np.zeros(len(gather), along.layers[0][0].dtype)
+def evolve(
+    along: Path, gather: Array, rotate: Rotate = rotate, start: Array | None = None
+) -> Iterator[tuple[Array, Array]]:
+    """ψ and ψ̇ (..., 2ⁿ) after each layer's rotations, from ``start``, or from |0…0>.
+
+    ``rotate`` may do more than the matrices it is given, if that does not depend on θ and comes before them.
+    """
+    state = zeros((len(gather),), along.layers[0][0]) if start is None else start
     state_dot = np.zeros_like(state)
-    state[0] = 1
     for index, (matrices, turning) in enumerate(zip(along.layers, along.turning, strict=True)):
         if index:
             state, state_dot = entangle(state, gather), entangle(state_dot, gather)
@@ -92,7 +101,14 @@ def evolve(along: Path, gather: Array) -> Iterator[tuple[Array, Array]]:
         yield state, state_dot
 
 
-def sweep_back(along: Path, gather: Array, kept: list[tuple[Array, Array]], bar: Array, bar_dot: Array) -> Array:
+def sweep_back(
+    along: Path,
+    gather: Array,
+    kept: list[tuple[Array, Array]],
+    bar: Array,
+    bar_dot: Array,
+    rotate: Rotate = rotate,
+) -> Array:
     """The tangent of ``states.sweep_back``, (d+1, n, 3), from λ and λ̇ and from ψ and ψ̇ of all layers; empties these."""
     parts = tables.groups(along.table.shape[1])
     inverse = np.empty_like(gather)

@@ -67,6 +67,11 @@ def rotate(matrices: Matrices, state: Array) -> Array:
     return state.reshape(shape)
 
 
+def rotate_alike(matrices: Matrices, states: Array) -> Array:
+    """The same matrices on all states of a batch (..., B, 2ⁿ), as if B were more significant qubits: few products."""
+    return rotate(matrices, states.reshape(*states.shape[:-2], -1)).reshape(states.shape)
+
+
 def summed(matrices: Matrices, state: Array) -> Array:
     """Σ_g A_g ψ for ψ (..., 2ⁿ): each group's matrix (2ᵏ, 2ᵏ) on its own qubits alone, added up."""
     total, right = np.zeros_like(state), 1
@@ -86,12 +91,23 @@ def entangle(state: Array, gather: Array) -> Array:
     return state[..., gather]
 
 
-def evolve(
-    layers: list[Matrices], gather: Array, rotate: Rotate = rotate, entangle: Entangle = entangle
-) -> Iterator[Array]:
-    """The state (..., 2ⁿ) after each layer's rotations, starting from |0…0>."""
-    state = np.zeros((*layers[0][0].shape[:-2], len(gather)), layers[0][0].dtype)
+def zeros(shape: tuple[int, ...], like: Array) -> Array:
+    """|0…0> of ``shape`` (..., 2ⁿ), in the type of ``like``."""
+    state = np.zeros(shape, like.dtype)
     state[..., 0] = 1
+    return state
+
+
+def evolve(
+    layers: list[Matrices],
+    gather: Array,
+    rotate: Rotate = rotate,
+    entangle: Entangle = entangle,
+    start: Array | None = None,
+) -> Iterator[Array]:
+    """The state (..., 2ⁿ) after each layer's rotations, from ``start``, or from |0…0>."""
+    first = layers[0][0]
+    state = zeros((*first.shape[:-2], len(gather)), first) if start is None else start
     for index, matrices in enumerate(layers):
         if index:
             state = entangle(state, gather)
@@ -105,7 +121,10 @@ def probabilities(state: Array) -> Array:
 
 
 def overlaps(psi: Array, cotangent: Array, parts: tuple[range, ...]) -> Array:
-    """Im tr(σ R_q), R_q[a, b] = Σ_rest ψ[a] λ*[b] over the other qubits, of states (2ⁿ,): shape (n, 3), axes X Y Z."""
+    """Im tr(σ R_q), R_q[a, b] = Σ_rest ψ[a] λ*[b] over the other qubits, of states (2ⁿ,): shape (n, 3), axes X Y Z.
+
+    Of batches (..., 2ⁿ) it is the sum over all states.
+    """
     moments = []
     for group in parts:
         size, right = 2 ** len(group), 2**group.start
@@ -133,10 +152,18 @@ def layers_of(table: Array, parts: tuple[range, ...]) -> list[Matrices]:
     return [[matrix[..., layer, :, :] for matrix in merged] for layer in range(table.shape[-3])]
 
 
-def sweep_back(table: Array, layers: list[Matrices], gather: Array, kept: Sequence[Array], cotangent: Array) -> Array:
+def sweep_back(
+    table: Array,
+    layers: list[Matrices],
+    gather: Array,
+    kept: Sequence[Array],
+    cotangent: Array,
+    rotate: Rotate = rotate,
+) -> Array:
     """dL/dangle (d+1, n, 3), where dL = 2 Re <λ|dψ> for the last state ψ and its ``cotangent`` λ (2ⁿ,).
 
-    ``kept`` are the states after each layer, or the last one alone: those before it are then un-applied as λ is.
+    ``kept`` are the states after each layer, or the last one alone: those before it are then un-applied as λ is, by
+    ``rotate``. States may be batches (B, 2ⁿ): dL is then the sum over them.
     """
     *before, psi = kept
     depth, n = len(layers) - 1, table.shape[1]

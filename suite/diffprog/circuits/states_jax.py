@@ -62,19 +62,35 @@ def rotate(matrices: Matrices, state: Array) -> Array:
     return state.reshape(shape)
 
 
+def rotate_alike(matrices: Matrices, states: Array) -> Array:
+    """The same matrices on all states of a batch (..., B, 2ⁿ), as if B were more significant qubits: few products."""
+    return rotate(matrices, states.reshape(*states.shape[:-2], -1)).reshape(states.shape)
+
+
 def entangle(state: Array, gather: Array) -> Array:
     """All CNOTs of a layer."""
     # A permutation: said so, the gather needs no clamping and its transpose no atomic addition.
     return state.at[..., gather].get(mode="promise_in_bounds", unique_indices=True)
 
 
-def evolve(layers: Matrices, gather: Array, rotate: Rotate = rotate, entangle: Entangle = entangle) -> Array:
-    """|0…0> through all layers; ``layers`` holds (d+1, 2ᵏ, 2ᵏ) for each group. The last layer has no CNOTs."""
+def zeros(shape: tuple[int, ...], like: Array) -> Array:
+    """|0…0> of ``shape`` (..., 2ⁿ), in the type of ``like``."""
+    return jnp.zeros(shape, like.dtype).at[..., 0].set(1)
+
+
+def evolve(
+    layers: Matrices,
+    gather: Array,
+    rotate: Rotate = rotate,
+    entangle: Entangle = entangle,
+    start: Array | None = None,
+) -> Array:
+    """``start``, or |0…0>, through all layers; ``layers`` holds (d+1, 2ᵏ, 2ᵏ) for each group. The last has no CNOTs."""
 
     def step(state: Array, matrices: Matrices) -> tuple[Array, None]:
         return entangle(rotate(matrices, state), gather), None
 
-    start = jnp.zeros(len(gather), layers[0].dtype).at[0].set(1)
+    start = zeros((len(gather),), layers[0]) if start is None else start
     state, _ = jax.lax.scan(step, start, [matrix[:-1] for matrix in layers])
     return rotate([matrix[-1] for matrix in layers], state)
 
@@ -84,7 +100,10 @@ def probabilities(state: Array) -> Array:
 
 
 def overlaps(pair: Array, parts: tuple[range, ...]) -> Array:
-    """Im tr(σ R_q), R_q[a, b] = Σ_rest ψ[a] λ*[b], of the pair (ψ, λ) of shape (2, 2ⁿ): shape (n, 3), axes X Y Z."""
+    """Im tr(σ R_q), R_q[a, b] = Σ_rest ψ[a] λ*[b], of the pair (ψ, λ) of shape (2, 2ⁿ): shape (n, 3), axes X Y Z.
+
+    Of batches (2, B, 2ⁿ) it is the sum over all states.
+    """
     moments = []
     for group in parts:
         psi, cotangent = pair.reshape(2, -1, 2 ** len(group), 2**group.start)
@@ -108,8 +127,11 @@ def layers_of(table: Array) -> Matrices:
     return [merge(unitary, group) for group in tables.groups(table.shape[-2])]
 
 
-def sweep_back(table: Array, layers: Matrices, gather: Array, pair: Array) -> Array:
-    """dL/dangle (d+1, n, 3), by un-applying the layers from the ``pair`` (ψ, λ) of shape (2, 2ⁿ); dL = 2 Re <λ|dψ>."""
+def sweep_back(table: Array, layers: Matrices, gather: Array, pair: Array, rotate: Rotate = rotate) -> Array:
+    """dL/dangle (d+1, n, 3), by un-applying the layers from the ``pair`` (ψ, λ) of shape (2, 2ⁿ); dL = 2 Re <λ|dψ>.
+
+    Of a batch (2, B, 2ⁿ), dL is the sum over its states.
+    """
     parts = tables.groups(table.shape[-2])
     inverse = jnp.zeros_like(gather).at[gather].set(jnp.arange(len(gather), dtype=gather.dtype), unique_indices=True)
 

@@ -92,16 +92,33 @@ def rotate(matrices: Matrices, state: Tensor) -> Tensor:
     return state.reshape(shape)
 
 
+def rotate_alike(matrices: Matrices, states: Tensor) -> Tensor:
+    """The same matrices on all states of a batch (..., B, 2ⁿ), as if B were more significant qubits: few products."""
+    return rotate(matrices, states.flatten(-2)).reshape(states.shape)
+
+
 def entangle(state: Tensor, gather: Tensor) -> Tensor:
     """All CNOTs of a layer."""
     return state.index_select(-1, gather)
 
 
-def evolve(layers: list[Matrices], gather: Tensor, rotate: Rotate = rotate, entangle: Entangle = entangle) -> Tensor:
-    """|0…0> through all layers of rotations, with CNOTs between them."""
-    first = layers[0][0]
-    state = first.new_zeros(*first.shape[:-2], len(gather))
+def zeros(shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """|0…0> of ``shape`` (..., 2ⁿ), of the type and device of ``like``."""
+    state = like.new_zeros(shape)
     state.select(-1, 0).fill_(1)  # an assignment would bring the number from the host
+    return state
+
+
+def evolve(
+    layers: list[Matrices],
+    gather: Tensor,
+    rotate: Rotate = rotate,
+    entangle: Entangle = entangle,
+    start: Tensor | None = None,
+) -> Tensor:
+    """``start``, or |0…0>, through all layers of rotations, with CNOTs between them."""
+    first = layers[0][0]
+    state = zeros((*first.shape[:-2], len(gather)), first) if start is None else start
     state = rotate(layers[0], state)
     for matrices in layers[1:]:
         state = rotate(matrices, entangle(state, gather))
@@ -113,7 +130,10 @@ def probabilities(state: Tensor) -> Tensor:
 
 
 def overlaps(pair: Tensor, pauli: tuple[tuple[Tensor, Tensor], ...]) -> Tensor:
-    """Im tr(σ R_q), R_q[a, b] = Σ_rest ψ[a] λ*[b], of the pair (ψ, λ) of shape (2, 2ⁿ): shape (n, 3), axes X Y Z."""
+    """Im tr(σ R_q), R_q[a, b] = Σ_rest ψ[a] λ*[b], of the pair (ψ, λ) of shape (2, 2ⁿ): shape (n, 3), axes X Y Z.
+
+    Of batches (2, B, 2ⁿ) it is the sum over all states.
+    """
     moments = []
     right = 1
     for index, coefficient in pauli:
@@ -144,9 +164,17 @@ def layers_of(table: Tensor) -> list[Matrices]:
 
 
 def sweep_back(
-    table: Tensor, layers: list[Matrices], gather: Tensor, pair: Tensor, pauli: tuple[tuple[Tensor, Tensor], ...]
+    table: Tensor,
+    layers: list[Matrices],
+    gather: Tensor,
+    pair: Tensor,
+    pauli: tuple[tuple[Tensor, Tensor], ...],
+    rotate: Rotate = rotate,
 ) -> Tensor:
-    """dL/dangle (d+1, n, 3), by un-applying the layers from the ``pair`` (ψ, λ) of shape (2, 2ⁿ); dL = 2 Re <λ|dψ>."""
+    """dL/dangle (d+1, n, 3), by un-applying the layers from the ``pair`` (ψ, λ) of shape (2, 2ⁿ); dL = 2 Re <λ|dψ>.
+
+    Of a batch (2, B, 2ⁿ), dL is the sum over its states.
+    """
     inverse = torch.empty_like(gather).scatter_(0, gather, torch.arange(len(gather), device=gather.device))
     moments = []
     for matrices in layers[:0:-1]:

@@ -89,15 +89,15 @@ def ring(qubits: int) -> Array:
     return np.array([(i, (i + 1) % qubits) for i in first], dtype=np.int64).reshape(-1, 2)
 
 
-def circuit_bytes(qubits: int, depth: int, itemsize: int) -> int:
-    """What one circuit of a batch holds: some eight states, and twice the merged matrices of all its layers."""
+def circuit_bytes(qubits: int, depth: int, itemsize: int, samples: int = 1) -> int:
+    """What one circuit of a batch holds: eight states a sample or so, and twice the merged matrices of its layers."""
     matrices = (depth + 1) * sum(1 << 2 * len(group) for group in groups(qubits))
-    return 2 * itemsize * (8 * (1 << qubits) + 2 * matrices)
+    return 2 * itemsize * (8 * (samples << qubits) + 2 * matrices)
 
 
-def circuits_at_once(qubits: int, depth: int, itemsize: int) -> int:
+def circuits_at_once(qubits: int, depth: int, itemsize: int, samples: int = 1) -> int:
     """How many circuits ``parameter_shift`` runs together: what fits in CHUNK_BYTES, but at least one pair."""
-    return max(2, CHUNK_BYTES // circuit_bytes(qubits, depth, itemsize))
+    return max(2, CHUNK_BYTES // circuit_bytes(qubits, depth, itemsize, samples))
 
 
 @dataclass

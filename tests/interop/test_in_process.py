@@ -27,10 +27,11 @@ def python(julia: Search, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.julia
-@pytest.mark.parametrize("framework", ["torch", "jax"])
+@pytest.mark.parametrize("framework", ["torch", pytest.param("jax", marks=pytest.mark.thorough)])
 def test_operations_in_one_process(julia: Search, framework: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the faulthandler, as pytest has it. Several threads, which the variable asks for, would not live with it:
-    the first collection of garbage would end the process.
+    the first collection of garbage would end the process. JAX is in one process with Julia in `test_import_orders_work`
+    as well.
     """
     pytest.importorskip(framework)
     monkeypatch.setenv("JULIA_NUM_THREADS", "3")

@@ -543,6 +543,8 @@ def mutant(task: str, old: str, new: str) -> ModuleType:
     sources = [Path(origin).read_text(encoding="utf-8") for origin in origins]
     if not any(old in source for source in sources):
         raise ValueError(f"none of {', '.join(origins)} has {old!r} any more: plant this error elsewhere")
+    for name in names:  # whoever was imported before: only what a package has can be replaced in it
+        import_module(name)
     with mock.patch.dict(sys.modules), ExitStack() as patches:  # each finds the mutants of those before it
         for name, origin, source in zip(names, origins, sources, strict=True):
             module = ModuleType(name)

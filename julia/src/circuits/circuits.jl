@@ -48,3 +48,4 @@ circuit_made_with(::ParameterShift) = "Yao"
 
 include("gates.jl")
 include("sweep.jl")
+include("shifts.jl")

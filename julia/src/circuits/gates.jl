@@ -31,3 +31,11 @@ function layers(::Type{T}, qubits, depth, cnots, whole = false) where {T}
     entanglers = [entangling_layer(T, cnots, qubits) for _ in 1:depth]
     return [iseven(k) ? entanglers[k ÷ 2] : rotations[(k + 1) ÷ 2] for k in 1:(2depth + 1)]
 end
+
+"The gates of a circuit of rotations and CNOTs, and its layers: counts blocks in its tree."
+circuit_work(circuit::ChainBlock) = (
+    rotations = length(collect_blocks(RotationGate, circuit)),
+    cnots = length(collect_blocks(ControlBlock, circuit)),
+    layers = count(part -> Yao.nparameters(part) > 0, subblocks(circuit)),
+    qubits = Yao.nqubits(circuit),
+)

@@ -40,18 +40,8 @@ function sweep_back(parts, samples, ψ, λ, θ)
 end
 
 # dℓ/dθ_k = ½(ℓ⁺ − ℓ⁻) of every sample, and dL = −mean dℓ/ℓ.
-function derivatives(::ParameterShift, problem::ClassifierProblem{T}, θ) where {T}
-    likely, θ̄ = copy(problem.likely), similar(θ)
-    k = 0
-    for gate in Iterators.flatten(problem.parts)
-        gate isa CNOT && continue
-        k += 1
-        setiparams!(content(gate), θ[k] + T(π / 2))
-        above = copy(run!(problem))
-        setiparams!(content(gate), θ[k] - T(π / 2))
-        below = run!(problem)
-        θ̄[k] = -sum((above .- below) ./ (2 .* likely)) / length(likely)
-        setiparams!(content(gate), θ[k])
-    end
-    return θ̄
+function derivatives(::ParameterShift, problem::ClassifierProblem, θ)
+    likely = copy(problem.likely)
+    slope(above, below) = -sum((above .- below) ./ (2 .* likely)) / length(likely)
+    return by_shifts(slope, () -> copy(run!(problem)), Iterators.flatten(problem.parts), θ)
 end

@@ -87,17 +87,9 @@ function outputs(problem::ClassifierProblem{T}, θ) where {T}
     return (; probabilities, held_out = chances(state(unseen))[1, :])
 end
 
-"Counts blocks in the circuit's tree."
 function work(problem::ClassifierProblem, θ)
-    circuit = problem.circuit
-    counts = (
-        parameters = length(parameters(problem, θ)),
-        rotations = length(collect_blocks(RotationGate, circuit)),
-        cnots = length(collect_blocks(ControlBlock, circuit)),
-        layers = count(part -> Yao.nparameters(part) > 0, subblocks(circuit)),
-        qubits = Yao.nqubits(circuit),
-        samples = size(state(problem.ψ), 2),
-    )
+    count, samples = length(parameters(problem, θ)), size(state(problem.ψ), 2)
+    counts = (; parameters = count, circuit_work(problem.circuit)..., samples)
     problem.samples isa Images && return counts
     return (; counts..., encodings = 2 * counts.qubits * counts.layers)
 end

@@ -61,9 +61,8 @@ function cotangent!(problem::AdversarialProblem)
     return problem.λ
 end
 
-"q·p/2 with p from the circuit with one angle replaced: ∂p = ½(p⁺ − p⁻)."
-function shifted(problem::AdversarialProblem{T}, rotation, angle) where {T}
-    setiparams!(rotation, angle)
+"q·p/2 with p from the circuit with one angle shifted: ∂p = ½(p⁺ − p⁻)."
+function shifted(problem::AdversarialProblem{T}) where {T}
     ψ = run_circuit!(problem)
     return sum(problem.q[x] * abs2(ψ[x]) for x in eachindex(ψ); init = zero(T)) / 2
 end
@@ -76,7 +75,8 @@ end
 
 function work(problem::AdversarialProblem, θ)
     units, _ = logits(problem.discriminator, last(angles_and_weights(problem, θ)))
-    return (; circuit_work(problem, θ)..., activations = length(units))
+    count = length(parameters(problem, θ))
+    return (; parameters = count, circuit_work(problem.circuit)..., activations = length(units))
 end
 
 # For engines

@@ -24,21 +24,10 @@ function derivatives(::Adjoint, problem::BornMachine, θ)
 end
 
 # dL/dθ_k = ∂L/∂p·∂p, where ∂p = ½(p⁺ − p⁻): the difference of what `shifted` makes of the two circuits.
-function derivatives(::ParameterShift, problem::BornMachine{T}, θ) where {T}
-    θ̄ = similar(θ)
-    k = 0
-    for gate in problem.gates
-        gate isa CNOT && continue
-        k += 1
-        θ̄[k] = shifted(problem, content(gate), θ[k] + T(π / 2)) - shifted(problem, content(gate), θ[k] - T(π / 2))
-        setiparams!(content(gate), θ[k])
-    end
-    return θ̄
-end
+derivatives(::ParameterShift, problem::BornMachine, θ) = by_shifts(-, () -> shifted(problem), problem.gates, θ)
 
-"K(p − π)·(p − π) with p from the circuit with one angle replaced; `Kq` stays that of the unshifted circuit, π drops out."
-function shifted(problem::QcbmProblem, rotation, angle)
-    setiparams!(rotation, angle)
+"K(p − π)·(p − π) with p from the circuit with one angle shifted; `Kq` stays that of the unshifted circuit, π drops out."
+function shifted(problem::QcbmProblem)
     run!(problem)
     return dot(problem.Kq, problem.q)
 end

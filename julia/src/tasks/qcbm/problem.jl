@@ -103,19 +103,7 @@ function outputs(problem::QcbmProblem, θ)
     return (distribution = vec(abs2.(state(problem.ψ))),)
 end
 
-work(problem::QcbmProblem, θ) = circuit_work(problem, θ)
-
-"Counts blocks in the circuit's tree."
-function circuit_work(problem::BornMachine, θ)
-    circuit = problem.circuit
-    return (
-        parameters = length(parameters(problem, θ)),
-        rotations = length(collect_blocks(RotationGate, circuit)),
-        cnots = length(collect_blocks(ControlBlock, circuit)),
-        layers = count(part -> Yao.nparameters(part) > 0, subblocks(circuit)),
-        qubits = Yao.nqubits(circuit),
-    )
-end
+work(problem::QcbmProblem, θ) = (; parameters = length(parameters(problem, θ)), circuit_work(problem.circuit)...)
 
 made_with(problem::BornMachine) = circuit_made_with(problem.method)
 

@@ -20,18 +20,5 @@ function gate_slopes(::Adjoint, problem::VqeProblem, θ)
 end
 
 # dL/dangle = ½(L⁺ − L⁻) of each gate on its own: a shared parameter shifted as a whole obeys no such rule.
-function gate_slopes(::ParameterShift, problem::VqeProblem{T}, θ) where {T}
-    turned = angles(problem.sharing, θ)
-    slopes = similar(turned)
-    k = 0
-    for gate in problem.gates
-        gate isa CNOT && continue
-        k += 1
-        setiparams!(content(gate), turned[k] + T(π / 2))
-        above = run!(problem)
-        setiparams!(content(gate), turned[k] - T(π / 2))
-        slopes[k] = (above - run!(problem)) / 2
-        setiparams!(content(gate), turned[k])
-    end
-    return slopes
-end
+gate_slopes(::ParameterShift, problem::VqeProblem, θ) =
+    by_shifts((above, below) -> (above - below) / 2, () -> run!(problem), problem.gates, angles(problem.sharing, θ))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import tracemalloc
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,10 +13,12 @@ import pytest
 from diffprog import tasks
 from diffprog.circuits import tables
 from diffprog.errors import UsageError
-from diffprog.spec import SIZES, Array, Arrays, Functions
+from diffprog.spec import SIZES, Array, Arrays
 from diffprog.tasks.classifier import demand, drawn, images, moons, problem, samples
 from diffprog.tasks.classifier.problem import ClassifierConfig
 from diffprog.tasks.classifier.spec import TASK
+from tests.tasks import calling
+from tests.tasks.calling import relative
 
 BACKENDS = ("numpy", "torch", "jax")
 DIGITS, REUPLOADING = (problem.configure(variant, "tiny") for variant in TASK.variants)
@@ -33,39 +34,7 @@ def inputs(config: ClassifierConfig, seed: int = 0) -> tuple[Array, Arrays]:
     return data.pop("params"), data
 
 
-def relative(a: Array, b: Array) -> float:
-    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
-
-
-@functools.cache
-def called(backend: str, config: ClassifierConfig, method: str, precision: str = "float64") -> Callable[..., Any]:
-    """A backend's functions by name, called with host arrays and answering with host arrays."""
-    if backend != "numpy":
-        pytest.importorskip(backend)
-    functions: Functions = tasks.functions("classifier", backend, config, method)
-    compiled: dict[str, Any] = {}
-
-    def host(answer: Any) -> Any:
-        if isinstance(answer, tuple):
-            return tuple(np.asarray(part) for part in answer)
-        return {name: np.asarray(x) for name, x in answer.items()} if isinstance(answer, dict) else np.asarray(answer)
-
-    def call(name: str, theta: Array, data: Arrays) -> Any:
-        function, given = getattr(functions, name), {"theta": theta} | data
-        given = {key: x.astype(precision) if x.dtype.kind == "f" else x for key, x in given.items()}
-        if backend == "torch":
-            import torch
-
-            given = {key: torch.as_tensor(x) for key, x in given.items()}
-        if backend != "jax":
-            return host(function(given.pop("theta"), given))
-        import jax
-
-        with jax.enable_x64(precision == "float64"):
-            jitted = function if name == "work" else compiled.setdefault(name, jax.jit(function))
-            return host(jitted(given.pop("theta"), given))
-
-    return call
+called = functools.partial(calling.called, "classifier")
 
 
 # The textbook: each sample alone, each gate a 2ⁿ x 2ⁿ matrix.
@@ -357,7 +326,7 @@ def test_chunks_of_shifted_circuits_do_not_matter(backend: str, monkeypatch: pyt
     room = 5 * 2 * tables.circuit_bytes(config.qubits, config.depth, 8, config.samples)
     monkeypatch.setattr(tables, "CHUNK_BYTES", room)
     assert theta.size % 5
-    chunked = called.__wrapped__(backend, config, "parameter_shift")("gradient", theta, data)[1]
+    chunked = calling.called.__wrapped__(TASK.name, backend, config, "parameter_shift")("gradient", theta, data)[1]
     np.testing.assert_allclose(chunked, whole, rtol=0, atol=1e-15)
 
 

@@ -24,6 +24,7 @@ from diffprog.tasks.eigensolver import fermions, hamiltonian, krylov, problem, r
 from diffprog.tasks.eigensolver.problem import EigensolverConfig
 from diffprog.tasks.eigensolver.spec import TASK
 from tests.conftest import Runner
+from tests.tasks.calling import relative
 
 BACKENDS = ("numpy", "torch", "jax")
 X, Z = np.array([[0.0, 1.0], [1.0, 0.0]]), np.diag([1.0, -1.0])
@@ -69,10 +70,6 @@ def gradient(backend: str, config: EigensolverConfig, method: str, inputs: Array
     cell = prepared(backend, config, method, inputs)
     with np.errstate(all="ignore"):  # where a gradient does not exist NumPy warns before it returns NaN
         return cell.fetch(cell.derivative())
-
-
-def relative(a: Array, b: Array) -> float:
-    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
 
 
 def uniform(sites: int, J: float = 1.0, h: float = 1.0) -> Array:

@@ -17,6 +17,7 @@ from diffprog.spec import Array, Arrays, Functions
 from diffprog.tasks.qcbm import problem, reference, targets
 from diffprog.tasks.qcbm.problem import QcbmConfig
 from diffprog.tasks.qcbm.spec import TASK
+from tests.tasks.calling import relative
 
 CASES = [("gaussian", "tiny"), ("gaussian", "small"), ("bars_and_stripes", "tiny"), ("bars_and_stripes", "small")]
 DISCREPANCIES = ("gaussian", "bars_and_stripes")
@@ -87,10 +88,6 @@ def runner(backend: str, config: QcbmConfig, method: str = "reverse", precision:
 def inputs(config: QcbmConfig, seed: int = 0) -> tuple[Array, Arrays]:
     data = problem.draw(config, seed)
     return data.pop("params"), data
-
-
-def relative(a: Array, b: Array) -> float:
-    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
 
 
 # The textbook: 2ⁿ x 2ⁿ matrices, one gate at a time, nothing shared with the task but the order of the parameters.

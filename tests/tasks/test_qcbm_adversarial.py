@@ -14,7 +14,8 @@ from diffprog.spec import Array, Arrays
 from diffprog.tasks.qcbm import discriminator, patterns, problem, targets
 from diffprog.tasks.qcbm.problem import QcbmConfig
 from diffprog.tasks.qcbm.spec import TASK
-from tests.tasks.test_qcbm import backends, inputs, methods, relative, runner, textbook
+from tests.tasks.calling import relative
+from tests.tasks.test_qcbm import backends, inputs, methods, runner, textbook
 from tests.tasks.test_second import derived
 
 TINY, SMALL = (problem.configure("adversarial", size) for size in ("tiny", "small"))

@@ -15,6 +15,7 @@ from diffprog.measure import finite_differences
 from diffprog.spec import Array, Arrays
 from diffprog.tasks.trg.exact import CRITICAL
 from diffprog.tasks.trg.problem import TrgConfig
+from tests.tasks.calling import relative
 from tests.tasks.test_trg import RANDOM_TORUS, TORUS, all_spins, at
 
 BACKENDS = ("numpy",)
@@ -64,10 +65,6 @@ def directions(size: int, count: int = 2) -> Array:
     """Random unit vectors (count, P)."""
     v = np.random.default_rng(11).standard_normal((count, size))
     return np.asarray(v / np.linalg.norm(v, axis=1, keepdims=True))
-
-
-def relative(a: Array, b: Array) -> float:
-    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
 
 
 @backends

@@ -20,6 +20,7 @@ from diffprog.tasks.trg import exact, lattice, network, problem, reference
 from diffprog.tasks.trg.exact import CRITICAL
 from diffprog.tasks.trg.problem import TrgConfig
 from diffprog.tasks.trg.spec import TASK
+from tests.tasks.calling import relative
 
 BACKENDS = ("numpy", "torch", "jax")
 CASES = [(variant, size) for variant in TASK.variants for size in ("tiny", "small")]
@@ -47,10 +48,6 @@ def gradient(backend: str, config: TrgConfig, inputs: Arrays) -> tuple[float, Ar
 def at(config: TrgConfig, coupling: float) -> Arrays:
     inputs = TASK.draw(config, 0)
     return inputs | {"params": np.full_like(inputs["params"], coupling)}
-
-
-def relative(a: Array, b: Array) -> float:
-    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
 
 
 @functools.cache

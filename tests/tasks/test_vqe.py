@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import functools
 import tracemalloc
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from diffprog import tasks
 from diffprog.circuits import tables
 from diffprog.errors import UsageError
-from diffprog.spec import SIZES, Array, Arrays, Functions
+from diffprog.spec import SIZES, Array, Arrays
 from diffprog.tasks.vqe import bethe, cuts, fermions, graphs, hamiltonian, problem, reference, start
 from diffprog.tasks.vqe.problem import VqeConfig
 from diffprog.tasks.vqe.spec import TASK
+from tests.tasks import calling
+from tests.tasks.calling import relative
 
 BACKENDS = ("numpy", "torch", "jax")
 ALL_CASES = [(variant, size) for variant in TASK.variants for size in SIZES]
@@ -35,47 +34,7 @@ def inputs(config: VqeConfig, seed: int = 0) -> tuple[Array, Arrays]:
     return data.pop("params"), data
 
 
-def relative(a: Array, b: Array) -> float:
-    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
-
-
-@functools.cache
-def called(backend: str, config: VqeConfig, method: str, precision: str = "float64") -> Callable[..., Any]:
-    """A backend's functions by name, called with host arrays and answering with host arrays."""
-
-    def cast(array: Array) -> Array:
-        return array.astype(precision) if array.dtype.kind == "f" else array
-
-    def host(answer: Any) -> Any:
-        if isinstance(answer, tuple):
-            return tuple(np.asarray(part) for part in answer)
-        return {name: np.asarray(x) for name, x in answer.items()} if isinstance(answer, dict) else np.asarray(answer)
-
-    put: Callable[[Array], Any] = cast
-    if backend != "numpy":
-        pytest.importorskip(backend)
-    functions: Functions = tasks.functions("vqe", backend, config, method)
-    if backend == "torch":
-        import torch
-
-        put = lambda array: torch.as_tensor(cast(array))  # noqa: E731
-
-    def call(name: str, theta: Array, data: Arrays) -> Any:
-        function = getattr(functions, name)
-        if backend == "jax":
-            import jax
-
-            with jax.enable_x64(precision == "float64"):
-                jitted = compiled.setdefault(name, jax.jit(function)) if name != "work" else function
-                narrow = {key: x if precision == "float64" or x.dtype.kind == "f" else x.astype(np.int32)
-                          for key, x in data.items()}  # fmt: skip
-                return host(
-                    jitted(jax.numpy.asarray(cast(theta)), {k: jax.numpy.asarray(cast(x)) for k, x in narrow.items()})
-                )
-        return host(function(put(theta), {key: put(array) for key, array in data.items()}))
-
-    compiled: dict[str, Any] = {}
-    return call
+called = functools.partial(calling.called, "vqe")
 
 
 # The textbook: 2ⁿ x 2ⁿ matrices, their exponentials by diagonalisation, nothing shared with the task but conventions.
@@ -396,5 +355,5 @@ def test_chunks_of_shifted_circuits_do_not_matter(backend: str, monkeypatch: pyt
     whole = called(backend, config, "parameter_shift")("gradient", theta, data)[1]
     monkeypatch.setattr(tables, "CHUNK_BYTES", 7 * 2 * tables.circuit_bytes(config.qubits, config.depth, 8))
     assert problem.shifts(config) % 7
-    chunked = called.__wrapped__(backend, config, "parameter_shift")("gradient", theta, data)[1]
+    chunked = calling.called.__wrapped__(TASK.name, backend, config, "parameter_shift")("gradient", theta, data)[1]
     np.testing.assert_allclose(chunked, whole, rtol=0, atol=1e-14)

@@ -38,8 +38,7 @@ class TorchAdam:
                 factor = float(pace.factors[run.start])
                 group |= {"lr": rate * abs(factor), "maximize": factor < 0}
         self._optimiser = torch.optim.Adam(groups, lr=rate, betas=(0.9, 0.999), eps=1e-8)
-        left = None if pace is None else pace.left
-        self._schedule = left and torch.optim.lr_scheduler.LambdaLR(self._optimiser, left)
+        self._schedule = None if pace is None else torch.optim.lr_scheduler.LambdaLR(self._optimiser, pace.left)
 
     def step(self, batch: int) -> float:
         loss, gradient = self._objective(self._theta, batch)

@@ -15,6 +15,7 @@ from diffprog.backends.base import Ask
 from diffprog.engines import EXPERT, ONCE
 from diffprog.errors import Unsupported
 from diffprog.spec import Expert, Functions
+from diffprog.tasks.torch_autograd import reverse
 
 Function = Callable[..., Any]
 
@@ -66,7 +67,7 @@ def by_hand(functions: Functions, operator: str) -> tuple[Function, Function]:
             found = expert.value(theta, data)
         return found.clone()  # an ordinary tensor
 
-    return value, eager_gradient(loss)
+    return value, reverse(loss)
 
 
 class ByHand(torch.autograd.Function):  # type: ignore[misc]  # mypy takes torch for Any
@@ -125,16 +126,6 @@ def forward_inductor(graph: Any, inputs: Any) -> Any:
     return compile_fx(graph, inputs, config_patches={"cpp.simdlen": 1}, decompositions=table)
 
 
-def eager_gradient(loss: Function) -> Function:
-    def gradient(theta: Any, data: Any) -> tuple[Any, Any]:
-        leaf = theta.detach().requires_grad_()
-        value = loss(leaf, data)
-        (theta_bar,) = torch.autograd.grad(value, leaf)
-        return value.detach(), theta_bar
-
-    return gradient
-
-
 def eager_jvp(loss: Function) -> Function:
     """Forward mode: dual numbers."""
 
@@ -189,5 +180,5 @@ def func_hvp(loss: Function) -> Function:
     return hvp
 
 
-_EAGER: dict[str, Callable[[Function], Function]] = {"gradient": eager_gradient, "jvp": eager_jvp, "hvp": eager_hvp}
+_EAGER: dict[str, Callable[[Function], Function]] = {"gradient": reverse, "jvp": eager_jvp, "hvp": eager_hvp}
 _FUNC: dict[str, Callable[[Function], Function]] = {"gradient": func_gradient, "jvp": func_jvp, "hvp": func_hvp}

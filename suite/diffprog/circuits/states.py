@@ -179,3 +179,16 @@ def sweep_back(
             psi = before.pop() if before else entangle(rotate(undo, psi), inverse)
     # dψ = −(i/2) m·σ ψ dθ, so dL = 2 Re <λ|dψ> = m · Im tr(σ R) dθ.
     return np.asarray(np.einsum("lqga,lqa->lqg", axes(table), moments))
+
+
+def by_shifts(slope: Callable[[Array, Array], Array], theta: Array, pairs: int) -> Array:
+    """``slope(θ⁺, θ⁻)`` of each component of θ (P,): shape (P,). θ± (k, P) are θ with one of k components at a time
+    shifted by ±π/2, ``pairs`` of them at once, and the slope is (k,).
+    """
+    found = np.empty_like(theta)
+    for start in range(0, len(theta), pairs):
+        chosen = np.arange(start, min(start + pairs, len(theta)))
+        shift = np.zeros((len(chosen), len(theta)), theta.dtype)
+        shift[np.arange(len(chosen)), chosen] = np.pi / 2
+        found[chosen] = slope(theta + shift, theta - shift)
+    return found

@@ -144,3 +144,15 @@ def sweep_back(table: Array, layers: Matrices, gather: Array, pair: Array, rotat
     _, moments = jax.lax.scan(step_back, pair, [matrix[1:] for matrix in layers], reverse=True)
     by_layer = jnp.concatenate([moments, last[None]])
     return jnp.einsum("lqga,lqa->lqg", axes(table), by_layer)
+
+
+def by_shifts(slope: Callable[[Array, Array], Array], theta: Array, pairs: int) -> Array:
+    """``slope(θ⁺, θ⁻)`` of each component of θ (P,), θ± (P,) being θ with it shifted by ±π/2: shape (P,).
+
+    ``pairs`` of them at once.
+    """
+
+    def component(k: Array) -> Array:
+        return slope(theta.at[k].add(jnp.pi / 2), theta.at[k].add(-jnp.pi / 2))
+
+    return jax.lax.map(component, jnp.arange(theta.size), batch_size=min(pairs, theta.size))

@@ -5,6 +5,7 @@ Shapes as in ``states``: states are (..., 2ⁿ), complex, leading axes a batch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -183,3 +184,13 @@ def sweep_back(
     moments.append(overlaps(pair, pauli))
     by_layer = torch.stack(moments[::-1])
     return (axes(table) @ by_layer.unsqueeze(-1)).squeeze(-1)
+
+
+def by_shifts(slope: Callable[[Tensor, Tensor], Tensor], theta: Tensor, pairs: int) -> Tensor:
+    """``slope(θ⁺, θ⁻)`` of each component of θ (P,): shape (P,). See ``states.by_shifts``."""
+    every = torch.arange(len(theta), device=theta.device)
+    found = []
+    for chosen in every.split(pairs):
+        shift = math.pi / 2 * (chosen[:, None] == every).to(theta.dtype)
+        found.append(slope(theta + shift, theta - shift))
+    return torch.cat(found)

@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 
 from diffprog.circuits import tables
-from diffprog.circuits.states_jax import entangle, evolve, layers_of, rotate
+from diffprog.circuits.states_jax import by_shifts, entangle, evolve, layers_of, rotate
 from diffprog.spec import Functions
 from diffprog.tasks.classifier import samples_jax as samples
 from diffprog.tasks.classifier.problem import ClassifierConfig
@@ -42,13 +42,11 @@ def build(config: ClassifierConfig, method: str) -> Functions:
         """dℓ/dθ_k = ½(ℓ(θ + π/2 e_k) − ℓ(θ − π/2 e_k)), and dL = −mean dℓ/ℓ. A chunk of batches at a time."""
         likely = likelihoods(theta, data)
 
-        def component(k: Array) -> Array:
-            plus, minus = theta.at[k].add(jnp.pi / 2), theta.at[k].add(-jnp.pi / 2)
-            return -((likelihoods(plus, data) - likelihoods(minus, data)) / (2 * likely)).mean()
+        def slope(above: Array, below: Array) -> Array:
+            return -((likelihoods(above, data) - likelihoods(below, data)) / (2 * likely)).mean()
 
         pairs = tables.circuits_at_once(config.qubits, config.depth, theta.dtype.itemsize, len(likely)) // 2
-        gradient = jax.lax.map(component, jnp.arange(theta.size), batch_size=min(pairs, theta.size))
-        return -jnp.log(likely).mean(), gradient
+        return -jnp.log(likely).mean(), by_shifts(slope, theta, pairs)
 
     def outputs(theta: Array, data: Data) -> Data:
         known, unseen = (data[name] for name in (config.source, f"held_{config.source}"))

@@ -5,7 +5,6 @@ Shapes as in ``circuits.states``: states are (..., B, 2ⁿ), complex, and all sa
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -13,10 +12,11 @@ import torch
 from torch import Tensor
 
 from diffprog.circuits import tables
-from diffprog.circuits.states_torch import Data, entangle, evolve, layers_of, rotate
+from diffprog.circuits.states_torch import Data, by_shifts, entangle, evolve, layers_of, rotate
 from diffprog.spec import Functions
 from diffprog.tasks.classifier import samples_torch as samples
 from diffprog.tasks.classifier.problem import ClassifierConfig
+from diffprog.tasks.torch_autograd import reverse
 
 
 def build(config: ClassifierConfig, method: str) -> Functions:
@@ -28,12 +28,6 @@ def build(config: ClassifierConfig, method: str) -> Functions:
 
     def value(theta: Tensor, data: Data) -> Tensor:
         return -likelihoods(theta, data).log().mean()
-
-    def reverse(theta: Tensor, data: Data) -> tuple[Tensor, Tensor]:
-        leaf = theta.detach().requires_grad_()
-        loss = value(leaf, data)
-        (gradient,) = torch.autograd.grad(loss, leaf)
-        return loss.detach(), gradient
 
     def adjoint(theta: Tensor, data: Data) -> tuple[Tensor, Tensor]:
         """Un-applies the gates from ψ and λ = −(w/ℓB) ∘ ψ together, (2, B, 2ⁿ); dL = 2 Re <λ|dψ>."""
@@ -49,14 +43,13 @@ def build(config: ClassifierConfig, method: str) -> Functions:
         """dℓ/dθ_k = ½(ℓ(θ + π/2 e_k) − ℓ(θ − π/2 e_k)), and dL = −mean dℓ/ℓ. A chunk of batches at a time."""
         theta = theta.detach()
         likely = likelihoods(theta, data)
+
+        def slope(above: Tensor, below: Tensor) -> Tensor:
+            plus, minus = likelihoods(torch.cat([above, below]), data).chunk(2)
+            return -((plus - minus) / (2 * likely)).mean(dim=-1)
+
         pairs = tables.circuits_at_once(config.qubits, config.depth, theta.element_size(), len(likely)) // 2
-        parts = []
-        every = torch.arange(len(theta), device=theta.device)
-        for chosen in every.split(pairs):
-            shift = math.pi / 2 * (chosen[:, None] == every).to(theta.dtype)
-            plus, minus = likelihoods(torch.cat([theta + shift, theta - shift]), data).chunk(2)
-            parts.append(-((plus - minus) / (2 * likely)).mean(dim=-1))
-        return -likely.log().mean(), torch.cat(parts)
+        return -likely.log().mean(), by_shifts(slope, theta, pairs)
 
     def outputs(theta: Tensor, data: Data) -> Data:
         known, unseen = (data[name] for name in (config.source, f"held_{config.source}"))
@@ -73,5 +66,5 @@ def build(config: ClassifierConfig, method: str) -> Functions:
         return found if config.uploads_images else found | {"encodings": 2 * config.qubits * encoded.rotation_layers}
 
     gradients: dict[str, Callable[[Tensor, Data], tuple[Tensor, Tensor]]]
-    gradients = {"reverse": reverse, "adjoint": adjoint, "parameter_shift": parameter_shift}
+    gradients = {"reverse": reverse(value), "adjoint": adjoint, "parameter_shift": parameter_shift}
     return Functions(value, gradients[method], outputs, work, "eager", value if method == "reverse" else None)

@@ -16,7 +16,7 @@ from functools import partial
 import numpy as np
 
 from diffprog.circuits import tables
-from diffprog.circuits.states import entangle, evolve, layers_of, rotate, sweep_back
+from diffprog.circuits.states import by_shifts, entangle, evolve, layers_of, rotate, sweep_back
 from diffprog.spec import Array, Arrays, Functions
 from diffprog.tasks.classifier.problem import ClassifierConfig
 from diffprog.tasks.classifier.samples import chances, flat, likelihood, rotating, start, table_of, unrotating
@@ -56,15 +56,13 @@ def build(config: ClassifierConfig, method: str) -> Functions:
     def parameter_shift(theta: Array, data: Arrays) -> tuple[Array, Array]:
         """dℓ/dθ_k = ½(ℓ(θ + π/2 e_k) − ℓ(θ − π/2 e_k)), and dL = −mean dℓ/ℓ. A chunk of batches at a time."""
         likely = likelihoods(theta, data)
-        gradient = np.empty_like(theta)
+
+        def slope(above: Array, below: Array) -> Array:
+            slopes = (likelihoods(above, data) - likelihoods(below, data)) / 2
+            return np.asarray(-(slopes / likely).mean(axis=-1))
+
         pairs = tables.circuits_at_once(n, depth, theta.itemsize, len(likely)) // 2
-        for first in range(0, len(theta), pairs):
-            chosen = np.arange(first, min(first + pairs, len(theta)))
-            shift = np.zeros((len(chosen), len(theta)), theta.dtype)
-            shift[np.arange(len(chosen)), chosen] = np.pi / 2
-            slopes = (likelihoods(theta + shift, data) - likelihoods(theta - shift, data)) / 2
-            gradient[chosen] = -(slopes / likely).mean(axis=-1)
-        return np.asarray(-np.log(likely).mean()), gradient
+        return np.asarray(-np.log(likely).mean()), by_shifts(slope, theta, pairs)
 
     def outputs(theta: Array, data: Arrays) -> Arrays:
         known, unseen = (data[name] for name in (config.source, f"held_{config.source}"))

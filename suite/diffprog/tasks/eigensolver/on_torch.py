@@ -17,6 +17,7 @@ from diffprog.spec import Functions
 from diffprog.tasks.eigensolver import krylov, krylov_torch
 from diffprog.tasks.eigensolver.hamiltonian_torch import matrix, operator, shifted
 from diffprog.tasks.eigensolver.problem import EigensolverConfig, check_method
+from diffprog.tasks.torch_autograd import reverse
 
 Data = dict[str, Tensor]
 # PyTorch has no choice of driver for ``eigh``.
@@ -121,12 +122,6 @@ def build(config: EigensolverConfig, method: str) -> Functions:
         found = perturbation_torch.levels(change, energies, vectors, m)
         return (found - data["target"]).square().sum() * definite
 
-    def gradient(theta: Tensor, data: Data) -> tuple[Tensor, Tensor]:
-        leaf = theta.detach().requires_grad_()
-        found = once(leaf, data)
-        (theta_bar,) = torch.autograd.grad(found, leaf)
-        return found.detach(), theta_bar
-
     @torch.no_grad()
     def value(theta: Tensor, data: Data) -> Tensor:
         return once(theta, data)
@@ -154,4 +149,4 @@ def build(config: EigensolverConfig, method: str) -> Functions:
 
     # Energies by Lanczos are those of ``dense``, and another rule for gradients; it takes definite systems to go on.
     differentiable = method == "dense" or config.variant == "ground_state"
-    return Functions(value, gradient, outputs, work, "eager", loss if differentiable else None, switches=SWITCHES)
+    return Functions(value, reverse(once), outputs, work, "eager", loss if differentiable else None, switches=SWITCHES)

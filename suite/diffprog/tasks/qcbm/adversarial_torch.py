@@ -10,6 +10,7 @@ from diffprog.circuits.states_torch import Data, probabilities
 from diffprog.spec import Functions
 from diffprog.tasks.qcbm import expert_adversarial, machine_torch, problem
 from diffprog.tasks.qcbm.problem import QcbmConfig
+from diffprog.tasks.torch_autograd import reverse
 
 
 def build(config: QcbmConfig, method: str) -> Functions:
@@ -38,12 +39,6 @@ def build(config: QcbmConfig, method: str) -> Functions:
     def value(theta: Tensor, data: Data) -> Tensor:
         angles, weights = parts(theta)
         return payoff(machine_torch.distribution(config, angles, data), weights, data)[0]
-
-    def reverse(theta: Tensor, data: Data) -> tuple[Tensor, Tensor]:
-        leaf = theta.detach().requires_grad_()
-        loss = value(leaf, data)
-        (gradient,) = torch.autograd.grad(loss, leaf)
-        return loss.detach(), gradient
 
     def taught(p: Tensor, weights: Tensor, data: Data) -> tuple[Tensor, Tensor, Tensor]:
         """L, ∂L/∂p, and ∂L/∂weights by autograd: the circuit is no part of the tape."""
@@ -76,7 +71,7 @@ def build(config: QcbmConfig, method: str) -> Functions:
         units = activations(weights, data).numel()
         return machine_torch.work(config, angles, data, theta.numel()) | {"activations": units}
 
-    gradients = {"reverse": reverse, "adjoint": adjoint, "parameter_shift": parameter_shift}
+    gradients = {"reverse": reverse(value), "adjoint": adjoint, "parameter_shift": parameter_shift}
     if method != "reverse":
         return Functions(value, gradients[method], outputs, work, "eager")
-    return Functions(value, reverse, outputs, work, "eager", value, expert=expert_adversarial.build(config))
+    return Functions(value, gradients[method], outputs, work, "eager", value, expert=expert_adversarial.build(config))

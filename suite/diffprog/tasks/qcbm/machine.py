@@ -11,6 +11,7 @@ from diffprog.circuits import tables
 from diffprog.circuits.states import (
     Matrices,
     angle_table,
+    by_shifts,
     entangle,
     evolve,
     layers_of,
@@ -50,15 +51,11 @@ def forwards(config: QcbmConfig, method: str, angles: Array, data: Arrays) -> tu
 
 def shifted(config: QcbmConfig, angles: Array, data: Arrays, weights: Array) -> Array:
     """``weights`` · (p(θ + π/2 e_k) − p(θ − π/2 e_k)) of each angle, (A,), from 2A circuits, a chunk at a time."""
-    found = np.empty_like(angles)
-    pairs = tables.circuits_at_once(config.qubits, config.depth, angles.itemsize) // 2
-    for start in range(0, len(angles), pairs):
-        chosen = np.arange(start, min(start + pairs, len(angles)))
-        shift = np.zeros((len(chosen), len(angles)), angles.dtype)
-        shift[np.arange(len(chosen)), chosen] = np.pi / 2
-        plus, minus = (distribution(config, turned, data) for turned in (angles + shift, angles - shift))
-        found[chosen] = (plus - minus) @ weights
-    return found
+
+    def slope(above: Array, below: Array) -> Array:
+        return np.asarray((distribution(config, above, data) - distribution(config, below, data)) @ weights)
+
+    return by_shifts(slope, angles, tables.circuits_at_once(config.qubits, config.depth, angles.itemsize) // 2)
 
 
 def work(config: QcbmConfig, angles: Array, data: Arrays, parameters: int) -> dict[str, int]:

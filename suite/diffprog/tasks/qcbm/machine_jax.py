@@ -13,7 +13,16 @@ import numpy as np
 from jax import Array
 
 from diffprog.circuits import tables
-from diffprog.circuits.states_jax import angle_table, entangle, evolve, layers_of, probabilities, rotate, sweep_back
+from diffprog.circuits.states_jax import (
+    angle_table,
+    by_shifts,
+    entangle,
+    evolve,
+    layers_of,
+    probabilities,
+    rotate,
+    sweep_back,
+)
 from diffprog.tasks.qcbm.problem import QcbmConfig
 
 Data = dict[str, Array]
@@ -42,12 +51,10 @@ def forwards(config: QcbmConfig, angles: Array, data: Data) -> tuple[Array, Back
 def shifted(config: QcbmConfig, angles: Array, data: Data, weights: Array) -> Array:
     """``weights`` · (p(θ + π/2 e_k) − p(θ − π/2 e_k)) of each angle, (A,), from 2A circuits, a chunk at a time."""
 
-    def component(k: Array) -> Array:
-        plus, minus = angles.at[k].add(jnp.pi / 2), angles.at[k].add(-jnp.pi / 2)
-        return (distribution(config, plus, data) - distribution(config, minus, data)) @ weights
+    def slope(above: Array, below: Array) -> Array:
+        return (distribution(config, above, data) - distribution(config, below, data)) @ weights
 
-    pairs = tables.circuits_at_once(config.qubits, config.depth, angles.dtype.itemsize) // 2
-    return jax.lax.map(component, jnp.arange(angles.size), batch_size=min(pairs, angles.size))
+    return by_shifts(slope, angles, tables.circuits_at_once(config.qubits, config.depth, angles.dtype.itemsize) // 2)
 
 
 def work(config: QcbmConfig, angles: Array, data: Data, parameters: int) -> dict[str, int]:

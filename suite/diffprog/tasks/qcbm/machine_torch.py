@@ -5,7 +5,6 @@ Shapes as in ``circuits.states``: states are (..., 2ⁿ), complex, leading axes 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -16,6 +15,7 @@ from diffprog.circuits import tables
 from diffprog.circuits.states_torch import (
     Data,
     angle_table,
+    by_shifts,
     constants,
     entangle,
     evolve,
@@ -51,14 +51,12 @@ def forwards(config: QcbmConfig, angles: Tensor, data: Data) -> tuple[Tensor, Ba
 
 def shifted(config: QcbmConfig, angles: Tensor, data: Data, weights: Tensor) -> Tensor:
     """``weights`` · (p(θ + π/2 e_k) − p(θ − π/2 e_k)) of each angle, (A,), from 2A circuits, a chunk at a time."""
-    pairs = tables.circuits_at_once(config.qubits, config.depth, angles.element_size()) // 2
-    parts = []
-    every = torch.arange(len(angles), device=angles.device)
-    for chosen in every.split(pairs):
-        shift = math.pi / 2 * (chosen[:, None] == every).to(angles.dtype)
-        plus, minus = distribution(config, torch.stack([angles + shift, angles - shift]), data)
-        parts.append((plus - minus) @ weights)
-    return torch.cat(parts)
+
+    def slope(above: Tensor, below: Tensor) -> Tensor:
+        plus, minus = distribution(config, torch.stack([above, below]), data)
+        return (plus - minus) @ weights
+
+    return by_shifts(slope, angles, tables.circuits_at_once(config.qubits, config.depth, angles.element_size()) // 2)
 
 
 def work(config: QcbmConfig, angles: Tensor, data: Data, parameters: int) -> dict[str, int]:

@@ -5,7 +5,6 @@ Shapes as in ``circuits.states``: states are (..., 2ⁿ), complex, leading axes 
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from diffprog.circuits.states_torch import Data, probabilities
@@ -13,6 +12,7 @@ from diffprog.spec import Functions
 from diffprog.tasks.qcbm import adversarial_torch, expert_torch, machine_torch
 from diffprog.tasks.qcbm.kernel_torch import kernel_product
 from diffprog.tasks.qcbm.problem import QcbmConfig
+from diffprog.tasks.torch_autograd import reverse
 
 
 def build(config: QcbmConfig, method: str) -> Functions:
@@ -32,12 +32,6 @@ def discrepancies(config: QcbmConfig, method: str) -> Functions:
     def value(theta: Tensor, data: Data) -> Tensor:
         return discrepancy(machine_torch.distribution(config, theta, data), data)[0]
 
-    def reverse(theta: Tensor, data: Data) -> tuple[Tensor, Tensor]:
-        leaf = theta.detach().requires_grad_()
-        loss = value(leaf, data)
-        (gradient,) = torch.autograd.grad(loss, leaf)
-        return loss.detach(), gradient
-
     def adjoint(theta: Tensor, data: Data) -> tuple[Tensor, Tensor]:
         """Un-applies the gates from ψ and λ = (dL/dp) ∘ ψ together; dL = 2 Re <λ|dψ> = m · Im tr(σ R) dθ."""
         psi, back = machine_torch.forwards(config, theta.detach(), data)
@@ -56,7 +50,7 @@ def discrepancies(config: QcbmConfig, method: str) -> Functions:
     def work(theta: Tensor, data: Data) -> dict[str, int]:
         return machine_torch.work(config, theta, data, theta.numel())
 
-    gradients = {"reverse": reverse, "adjoint": adjoint, "parameter_shift": parameter_shift}
+    gradients = {"reverse": reverse(value), "adjoint": adjoint, "parameter_shift": parameter_shift}
     if method != "reverse":
         return Functions(value, gradients[method], outputs, work, "eager")
-    return Functions(value, reverse, outputs, work, "eager", value, expert=expert_torch.build(config))
+    return Functions(value, gradients[method], outputs, work, "eager", value, expert=expert_torch.build(config))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from diffprog.circuits.states_torch import Data, probabilities
 from diffprog.spec import Functions
+from diffprog.tasks.torch_autograd import reverse
 from diffprog.tasks.vqe import alternating_torch, rotations_torch
 from diffprog.tasks.vqe.hamiltonian_torch import apply, expectation
 from diffprog.tasks.vqe.problem import VqeConfig
@@ -28,12 +29,6 @@ def build(config: VqeConfig, method: str) -> Functions:
     def value(theta: Tensor, data: Data) -> Tensor:
         return energy(circuit.final(theta, data), data)
 
-    def reverse(theta: Tensor, data: Data) -> tuple[Tensor, Tensor]:
-        leaf = theta.detach().requires_grad_()
-        loss = value(leaf, data)
-        (gradient,) = torch.autograd.grad(loss, leaf)
-        return loss.detach(), gradient
-
     def adjoint(theta: Tensor, data: Data) -> tuple[Tensor, Tensor]:
         """Un-applies the gates from ψ and λ = Hψ together; dL = 2 Re <λ|dψ>."""
         theta = theta.detach()
@@ -49,6 +44,6 @@ def build(config: VqeConfig, method: str) -> Functions:
         return {"distribution": probabilities(circuit.final(theta, data))}
 
     gradients: dict[str, Callable[[Tensor, Data], tuple[Tensor, Tensor]]]
-    gradients = {"reverse": reverse, "adjoint": adjoint, "parameter_shift": parameter_shift}
+    gradients = {"reverse": reverse(value), "adjoint": adjoint, "parameter_shift": parameter_shift}
     loss = value if method == "reverse" else None
     return Functions(value, gradients[method], outputs, circuit.work, "eager", loss)

@@ -7,7 +7,16 @@ from collections import deque
 import numpy as np
 
 from diffprog.circuits import second, tables
-from diffprog.circuits.states import angle_table, entangle, evolve, layers_of, probabilities, rotate, sweep_back
+from diffprog.circuits.states import (
+    angle_table,
+    by_shifts,
+    entangle,
+    evolve,
+    layers_of,
+    probabilities,
+    rotate,
+    sweep_back,
+)
 from diffprog.spec import Array, Arrays, Functions
 from diffprog.tasks.vqe.hamiltonian import apply, expectation
 from diffprog.tasks.vqe.problem import VqeConfig
@@ -36,14 +45,12 @@ def build(config: VqeConfig, method: str) -> Functions:
 
     def parameter_shift(theta: Array, data: Arrays) -> tuple[Array, Array]:
         """dL/dθ_k = ½(L(θ + π/2 e_k) − L(θ − π/2 e_k)): θ_k/2 multiplies a Pauli matrix. A chunk at a time."""
-        gradient = np.empty_like(theta)
+
+        def slope(above: Array, below: Array) -> Array:
+            return np.asarray((energies(above, data) - energies(below, data)) / 2)
+
         pairs = tables.circuits_at_once(n, depth, theta.itemsize) // 2
-        for start in range(0, len(theta), pairs):
-            chosen = np.arange(start, min(start + pairs, len(theta)))
-            shift = np.zeros((len(chosen), len(theta)), theta.dtype)
-            shift[np.arange(len(chosen)), chosen] = np.pi / 2
-            gradient[chosen] = (energies(theta + shift, data) - energies(theta - shift, data)) / 2
-        return energies(theta, data), gradient
+        return energies(theta, data), by_shifts(slope, theta, pairs)
 
     def jvp(theta: Array, data: Arrays, v: Array) -> tuple[Array, Array]:
         """L and dL/dθ·v = 2 Re <Hψ|ψ̇>; no state is kept."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from diffprog.circuits import tables
-from diffprog.circuits.states_jax import angle_table, entangle, evolve, layers_of, rotate, sweep_back
+from diffprog.circuits.states_jax import angle_table, by_shifts, entangle, evolve, layers_of, rotate, sweep_back
 from diffprog.tasks.vqe.hamiltonian_jax import Data
 from diffprog.tasks.vqe.problem import VqeConfig
 
@@ -35,12 +34,10 @@ class Circuit:
     def shifted(self, theta: Array, data: Data, energy: Callable[[Array], Array]) -> Array:
         """dL/dθ_k = ½(L(θ + π/2 e_k) − L(θ − π/2 e_k)): θ_k/2 multiplies a Pauli matrix. A chunk at a time."""
 
-        def component(k: Array) -> Array:
-            plus, minus = theta.at[k].add(jnp.pi / 2), theta.at[k].add(-jnp.pi / 2)
-            return (energy(self.final(plus, data)) - energy(self.final(minus, data))) / 2
+        def slope(above: Array, below: Array) -> Array:
+            return (energy(self.final(above, data)) - energy(self.final(below, data))) / 2
 
-        pairs = tables.circuits_at_once(self.qubits, self.depth, theta.dtype.itemsize) // 2
-        return jax.lax.map(component, jnp.arange(theta.size), batch_size=min(pairs, theta.size))
+        return by_shifts(slope, theta, tables.circuits_at_once(self.qubits, self.depth, theta.dtype.itemsize) // 2)
 
     def work(self, theta: Array, data: Data) -> dict[str, int]:
         tally, gather = tables.Tally(), data["permutation"]

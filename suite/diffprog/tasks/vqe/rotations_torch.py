@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -14,6 +13,7 @@ from diffprog.circuits.states_torch import (
     Constants,
     Data,
     angle_table,
+    by_shifts,
     constants,
     entangle,
     evolve,
@@ -45,14 +45,12 @@ class Circuit:
 
     def shifted(self, theta: Tensor, data: Data, energy: Callable[[Tensor], Tensor]) -> Tensor:
         """dL/dθ_k = ½(L(θ + π/2 e_k) − L(θ − π/2 e_k)): θ_k/2 multiplies a Pauli matrix. A chunk at a time."""
-        pairs = tables.circuits_at_once(self.qubits, self.depth, theta.element_size()) // 2
-        parts = []
-        every = torch.arange(len(theta), device=theta.device)
-        for chosen in every.split(pairs):
-            shift = math.pi / 2 * (chosen[:, None] == every).to(theta.dtype)
-            plus, minus = energy(self.final(torch.stack([theta + shift, theta - shift]), data))
-            parts.append((plus - minus) / 2)
-        return torch.cat(parts)
+
+        def slope(above: Tensor, below: Tensor) -> Tensor:
+            plus, minus = energy(self.final(torch.stack([above, below]), data))
+            return (plus - minus) / 2
+
+        return by_shifts(slope, theta, tables.circuits_at_once(self.qubits, self.depth, theta.element_size()) // 2)
 
     def work(self, theta: Tensor, data: Data) -> dict[str, int]:
         tally, gather = tables.Tally(), data["permutation"]

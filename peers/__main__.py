@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -10,11 +11,12 @@ from typing import Annotated
 import typer
 
 from diffprog.backends import find_julia, setup_julia
-from diffprog.cli.console import progress_bars, say, stoppable, warn
+from diffprog.cli.console import names, progress_bars, say, stoppable, warn
 from diffprog.errors import UsageError
+from diffprog.run import plan
 from diffprog.spec import BACKENDS
 from peers import table
-from peers.contest import Contender, Outcome, Problem, play
+from peers.contest import ON_JULIA, Contender, Outcome, Problem, play
 from peers.serve import MODULES
 
 METHODS = ("reverse", "adjoint")
@@ -22,17 +24,15 @@ WRONG = 2
 app = typer.Typer(add_completion=False)
 
 
-def chosen(kind: str, text: str, known: tuple[str, ...]) -> tuple[str, ...]:
+def chosen(kind: str, text: str, known: Sequence[str]) -> tuple[str, ...]:
     """The names in a list with commas.
 
     Raises:
         UsageError: if one is not known.
     """
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    for name in names:
-        if name not in known:
-            raise UsageError(f"there is no {kind} {name!r}; there are: {', '.join(known)}")
-    return names
+    found = names([text]) or ()
+    plan.check_names(kind, found, known)
+    return found
 
 
 def numbers(text: str) -> tuple[int, ...]:
@@ -68,7 +68,7 @@ def main(
     methods = chosen("method", method, METHODS)
     asked = [Contender(name, how) for name in backends for how in methods]
     contenders = list(dict.fromkeys([Contender("numpy", "adjoint"), *asked, *map(Contender, peers)]))
-    julia = find_julia.find() if {"julia", "yao"} & {one.name for one in contenders} else find_julia.Search()
+    julia = find_julia.find() if {one.name for one in contenders} & set(ON_JULIA) else find_julia.Search()
     if julia.julia is not None and not julia.julia.precompiled:
         warn("Precompiling the suite's Julia package …")
         setup_julia.precompile(julia.julia)

@@ -7,22 +7,26 @@ import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from diffprog import tasks
+from diffprog.agree import errors
 from diffprog.backends import find_julia
 from diffprog.measure import clock
 from diffprog.records import protocol
 from diffprog.run import files, variables
 from diffprog.run.relay import Relay
+from diffprog.run.versus import Failed, warmed_up
 from diffprog.run.workers import COMMAND, Worker
 from diffprog.spec import Array, Case
 
 ROOT = Path(__file__).resolve().parent.parent
 THREADS = 1
+ON_JULIA = ("julia", "yao")
 PHASES = ("value", "gradient")
 Tell = Callable[[str], None]
 Answer = TypeVar("Answer", protocol.Ready, protocol.Result, protocol.Sampled)
@@ -69,63 +73,48 @@ class Outcome:
     """
 
     contender: Contender
-    refused: str = ""
+    failure: protocol.Failure | None = None
     error: float = float("nan")
     first: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, list[float]] = field(default_factory=lambda: {phase: [] for phase in PHASES})
     versions: dict[str, str] = field(default_factory=dict)
-    failed: bool = False
-    """Whether it is refused for something else than not being installed."""
 
-    def refuse(self, error: Failed) -> None:
-        self.refused, self.failed = str(error), error.outcome != "unavailable"
+    @property
+    def refused(self) -> str:
+        """Why it has no times; empty where it has."""
+        return "" if self.failure is None else self.failure.reason
 
-
-class Failed(Exception):
-    """A contender's worker could not do what it was asked for; ``outcome`` as in a record."""
-
-    def __init__(self, outcome: str, reason: str) -> None:
-        super().__init__(reason)
-        self.outcome = outcome
+    @property
+    def failed(self) -> bool:
+        """Whether it is refused for something else than not being installed."""
+        return self.failure is not None and self.failure.outcome != "unavailable"
 
 
 class Playing:
-    """A contender with its worker, from its start to its last sample."""
+    """A contender with its worker, from its start to its last sample. Whatever it does may raise `Failed`."""
 
     def __init__(self, outcome: Outcome, relay: Relay) -> None:
         self.outcome, self._relay = outcome, relay
-        self.calls: dict[str, int] = {}
+        self._calls: dict[str, int] = {}
 
     def answer(self, request: protocol.Prepare, arrays: Path) -> tuple[float, Array]:
-        """Value and gradient of the prepared problem.
-
-        Raises:
-            Failed: if the worker cannot be opened, or cannot compute it.
-        """
-        opened = self._relay.open()
-        if isinstance(opened, protocol.Failure):
-            raise Failed(opened.outcome, opened.reason)
-        self.outcome.versions = opened.versions
+        """Value and gradient of the prepared problem."""
+        self.outcome.versions = _told(self._relay.open()).versions
         _told(self._relay.ask(request, protocol.Ready))
-        result = _told(self._relay.ask(protocol.Measure(0, 0.0, str(arrays)), protocol.Result))
-        for phase, seconds in zip(PHASES, (result.seconds.first_value, result.seconds.first_gradient), strict=True):
-            self.outcome.first[phase] = float("nan") if seconds is None else seconds
+        first = _told(self._relay.ask(protocol.Measure(0, 0.0, str(arrays)), protocol.Result)).seconds
+        assert first.first_value is not None and first.first_gradient is not None  # or the answer was not believed
+        self.outcome.first = {"value": first.first_value, "gradient": first.first_gradient}
         found = files.load(arrays)
         return float(found[protocol.VALUE_ALONE]), found["gradient"]
 
     def warm_up(self) -> None:
-        """Calls until it has run for `clock.WARM_UP`; then knows how many calls last `clock.SHORTEST`."""
+        """Until it knows how many calls last `clock.SHORTEST`."""
         for phase in PHASES:
-            spent, calls, last = 0.0, 1, 0.0
-            while spent < clock.WARM_UP and calls <= 1024:
-                last = self._sample(phase, calls)
-                spent += last * calls
-                calls *= 2
-            self.calls[phase] = max(1, int(1.2 * clock.SHORTEST / last))
+            self._calls[phase] = max(1, int(1.2 * clock.SHORTEST / warmed_up(partial(self._sample, phase))))
 
     def take(self) -> None:
         for phase in PHASES:
-            self.outcome.seconds[phase].append(self._sample(phase, self.calls[phase]))
+            self.outcome.seconds[phase].append(self._sample(phase, self._calls[phase]))
 
     def _sample(self, phase: str, calls: int) -> float:
         return _told(self._relay.ask(protocol.Sample(phase, calls), protocol.Sampled)).seconds
@@ -133,14 +122,14 @@ class Playing:
 
 def _told(reply: Answer | protocol.Failure) -> Answer:
     if isinstance(reply, protocol.Failure):
-        raise Failed(reply.outcome, reply.reason)
+        raise Failed(reply)
     return reply
 
 
 def relay(contender: Contender, folder: Path, julia: find_julia.Search, limit: float) -> Relay:
     """Starts a contender's worker in the environment that the suite gives its own."""
-    needs_julia = contender.name in ("julia", "yao")
-    env = variables.environment("float64", "cpu", THREADS, julia.julia if needs_julia else None)
+    needed = julia.julia if contender.name in ON_JULIA else None
+    env = variables.environment("float64", "cpu", THREADS, needed)
     command: Sequence[str] = COMMAND
     if contender.peer:
         del env["PYTHONSAFEPATH"]
@@ -193,37 +182,38 @@ def play(
                 overrides=changes, config=dataclasses.asdict(config),
             )  # fmt: skip
             try:
-                if contender.name in ("julia", "yao") and julia.julia is None:
-                    raise Failed("unavailable", f"Julia is unavailable: {julia.reason}")
+                if contender.name in ON_JULIA and julia.julia is None:
+                    raise Failed(protocol.Failure("unavailable", f"Julia is unavailable: {julia.reason}"))
                 answer = one.answer(request, folder / f"{str(contender).replace(' ', '-')}.npz")
                 outcome.error = difference(answer, reference or answer)
                 if not outcome.error <= 10 * task.tolerance:
-                    raise Failed("disagrees", f"it differs from {contenders[0]} by {outcome.error:.1e}")
+                    told = f"it differs from {contenders[0]} by {outcome.error:.1e}"
+                    raise Failed(protocol.Failure("disagrees", told))
                 reference = reference or answer
                 one.warm_up()
                 playing.append(one)
             except Failed as error:
-                outcome.refuse(error)
+                outcome.failure = error.failure
             if reference is None:
                 for other in outcomes[1:]:
-                    other.refuse(Failed("error", "there is no reference to compare it with"))
+                    other.failure = protocol.Failure("error", "there is no reference to compare it with")
                 return outcomes
         for count in range(rounds):
             tell(f"{problem.name} · round {count + 1} of {rounds}")
-            start = count % len(playing)
+            start = count % max(1, len(playing))
             for one in playing[start:] + playing[:start]:
-                if not one.outcome.refused:
-                    try:
-                        one.take()
-                    except Failed as error:
-                        one.outcome.refuse(error)
+                try:
+                    one.take()
+                except Failed as error:
+                    one.outcome.failure = error.failure
+            playing = [one for one in playing if one.outcome.failure is None]
     return outcomes
 
 
 def difference(answer: tuple[float, Array], reference: tuple[float, Array]) -> float:
-    """The larger of |L − L₀|/max(1, |L₀|) and ‖g − g₀‖/‖g₀‖."""
+    """The larger of the value's error, |L − L₀|/max(1, |L₀|), and the gradient's, ‖g − g₀‖/‖g₀‖."""
     (value, gradient), (value0, gradient0) = answer, reference
     if gradient.shape != gradient0.shape:
         return float("inf")
-    slope = float(np.linalg.norm(gradient - gradient0) / np.linalg.norm(gradient0))
-    return float(np.max([abs(value - value0) / max(1.0, abs(value0)), slope]))  # unlike `max`, it keeps a NaN
+    both = errors.of_value(value, value0), errors.relative(gradient, gradient0)
+    return float(np.max(both))  # unlike `max`, it keeps a NaN

@@ -31,11 +31,3 @@ def terms(inputs: Arrays) -> list[tuple[float, int, int]]:
     """H = Σ J (XX + YY + ZZ) as (J, i, j), one a bond."""
     joined = zip(inputs["couplings"].tolist(), inputs["bonds"].tolist(), strict=True)
     return [(coupling, i, j) for coupling, (i, j) in joined]
-
-
-def slots(qubits: int, depth: int) -> list[int]:
-    """Where each θ_k stands in a table of Rz Rx Rz angles (d+1, n, 3) that has zeros for the gates that are absent."""
-    layers = [(layer, qubit) for layer in range(depth + 1) for qubit in range(qubits)]
-    places = [3 * (layer * qubits + qubit) + gate for layer, qubit in layers for gate in range(3)]
-    absent = {3 * qubit for qubit in range(qubits)} | {3 * (depth * qubits + qubit) + 2 for qubit in range(qubits)}
-    return [place for place in places if place not in absent]

@@ -16,31 +16,32 @@ TABLES, SAMPLES = "peers.md", "samples.csv"
 HEADER = ("contender", "off by", "first gradient", "value", "gradient", "÷ value", "÷ the suite's best")
 
 
+def median(outcome: Outcome) -> float:
+    """Of the gradient's samples, s."""
+    return float(np.median(outcome.seconds["gradient"]))
+
+
 def best(outcomes: Sequence[Outcome]) -> Outcome | None:
     """The suite's contender with the smallest median time of a gradient; None where none has times."""
     timed = [one for one in outcomes if not one.refused and not one.contender.peer]
-    return min(timed, key=lambda one: float(np.median(one.seconds["gradient"])), default=None)
+    return min(timed, key=median, default=None)
 
 
 def quartiles(outcome: Outcome, against: Outcome) -> tuple[float, float, float]:
     """Median and quartiles of the ratios of the gradients' samples of the same round."""
-    rounds = min(len(outcome.seconds["gradient"]), len(against.seconds["gradient"]))
-    ours = np.array(against.seconds["gradient"][:rounds])
-    low, middle, high = np.percentile(np.array(outcome.seconds["gradient"][:rounds]) / ours, (25, 50, 75))
+    theirs, ours = (np.array(one.seconds["gradient"]) for one in (outcome, against))
+    low, middle, high = np.percentile(theirs / ours, (25, 50, 75))
     return float(middle), float(low), float(high)
 
 
 def lines(problem: Problem, outcomes: Sequence[Outcome]) -> list[str]:
     """A Markdown table, the fastest first, and below it who has no times, and why."""
     yardstick = best(outcomes)
-    timed = sorted(
-        (one for one in outcomes if not one.refused and yardstick is not None),
-        key=lambda one: float(np.median(one.seconds["gradient"])),
-    )
     found = [f"### {problem.task} {problem.variant}: {problem.qubits} qubits, depth {problem.depth}", ""]
-    if timed and yardstick is not None:
+    timed = [one for one in outcomes if not one.refused] if yardstick else []
+    if timed:
         found += ["| " + " | ".join(HEADER) + " |", "| --- " * len(HEADER) + "|"]
-    for one in timed:
+    for one in sorted(timed, key=median):
         assert yardstick is not None
         value, gradient = (float(np.median(one.seconds[phase])) for phase in ("value", "gradient"))
         middle, low, high = quartiles(one, yardstick)

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import tensorcircuit as tc
 
-from peers.heisenberg import Arrays, slots, terms
+from diffprog.circuits import tables
+from peers.heisenberg import Arrays, terms
 
 VERSIONS = {name: version(name) for name in ("tensorcircuit-ng", "jax")}
 tc.set_dtype("complex128")
@@ -23,7 +24,7 @@ K = tc.set_backend("jax")
 class Call:
     def __init__(self, config: dict[str, Any], inputs: Arrays) -> None:
         qubits, depth = config["qubits"], config["depth"]
-        places, cnots, bonds = jnp.array(slots(qubits, depth)), inputs["cnots"].tolist(), terms(inputs)
+        places, cnots, bonds = jnp.array(tables.angle_slots(qubits, depth)), inputs["cnots"].tolist(), terms(inputs)
 
         def turned(state: Any, angles: Any) -> Any:
             circuit = tc.Circuit(qubits, inputs=state)

@@ -38,6 +38,16 @@ class Failed(Exception):
         self.failure = failure
 
 
+def warmed_up(ask: Callable[[int], float]) -> float:
+    """About how long one call lasts, s, after some; ``ask`` makes so many and says how long one of them took."""
+    spent, calls, lasts = 0.0, 1, 0.0
+    while spent < clock.WARM_UP and calls <= _MOST_CALLS:
+        lasts = ask(calls)
+        spent += lasts * calls
+        calls *= 2
+    return lasts
+
+
 class Side:
     """A cell that one of the two has measured and is ready to sample."""
 
@@ -64,11 +74,7 @@ class Side:
             Failed: if the worker dies over it or cannot do it; so does ``take``.
         """
         for phase in self.phases:
-            spent, calls = 0.0, 1
-            while spent < clock.WARM_UP and calls <= _MOST_CALLS:
-                self.lasts[phase] = self._ask(phase, calls)
-                spent += self.lasts[phase] * calls
-                calls *= 2
+            self.lasts[phase] = warmed_up(partial(self._ask, phase))
 
     def take(self, phase: str) -> None:
         self._taken[phase].append(self._ask(phase, self.calls[phase]))

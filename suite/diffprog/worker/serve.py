@@ -7,6 +7,7 @@ import dataclasses
 import os
 import signal
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -141,9 +142,13 @@ class Worker:
             **evidence,
         )
 
+    def looped(self, phase: str) -> clock.Run:
+        """What a sample of a phase is taken of."""
+        call = self.prepared.derivative if phase == "gradient" else self.prepared.value
+        return clock.looped(call, self.prepared.synchronise)
+
     def sample(self, request: protocol.Sample) -> protocol.Reply:
-        call = self.prepared.derivative if request.phase == "gradient" else self.prepared.value
-        run = clock.looped(call, self.prepared.synchronise)
+        run = self.looped(request.phase)
         if request.calls > 1:
             run(1)  # as in `clock.sample`: the caches are this run's own from here on
         return protocol.Sampled(run(request.calls) / request.calls)
@@ -267,10 +272,11 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
-def main() -> None:
+def main(make: Callable[[BinaryIO], Worker] = Worker) -> None:
+    """Serves until it is told to quit; ``make`` is given the pipe for replies."""
     die_with_parent()
     requests, replies = private_pipes()
-    worker = Worker(replies)
+    worker = make(replies)
     for line in requests:
         worker.say(worker.answer(protocol.decode_request(line)))
 

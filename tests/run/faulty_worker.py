@@ -143,5 +143,4 @@ class Faulty(worker.Worker):
         self.prepared = dataclasses.replace(self.prepared, **changed)
 
 
-worker.Worker = Faulty  # type: ignore[misc]
-worker.main()
+worker.main(Faulty)

@@ -187,8 +187,7 @@ class Straying(worker.Worker):
     def open(self, request):
         os.sched_setaffinity(0, range(os.cpu_count()))
         return super().open(request)
-worker.Worker = Straying
-worker.main()
+worker.main(Straying)
 """
 
 
